@@ -1,0 +1,1 @@
+"""What the papers share, by subject. Import the subject: `from lib import kernels`."""

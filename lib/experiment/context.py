@@ -1,0 +1,131 @@
+"""What a project's `run` is given: stages that are kept, members, seeds, metrics."""
+
+import json
+import pathlib
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from lib.experiment import rundir
+from lib.experiment.members import Key, memory_budget, run_members
+from lib.experiment.program import Program, PyTree, bind
+from lib.experiment.progress import Clock, Metrics, Progress
+
+
+class Stopped(Exception):
+  """The run was asked to stop by a signal and has saved what it had."""
+
+
+class Context:
+  """The services of a run directory.
+
+  Args:
+    directory: where stages are kept.
+    memory_gb: memory that a device's batch of members may take, by default `memory_budget`.
+    checkpoint_every_s: least seconds between two checkpoints inside a stage.
+
+  Without an entry point, as in a notebook: `Context("runs/mine")`.
+  """
+
+  def __init__(
+    self,
+    directory: str | pathlib.Path,
+    memory_gb: float | None = None,
+    checkpoint_every_s: float = 20.0,
+    progress: Progress | None = None,
+  ):
+    self.directory = pathlib.Path(directory)
+    self.directory.mkdir(parents=True, exist_ok=True)
+    self.checkpoint_every_s = checkpoint_every_s
+    self.progress = progress or Progress()
+    self.metrics = Metrics(self.directory)
+    self.clock = Clock()
+    self.stop_requested: str | None = None
+    self.timings: dict[str, dict[str, float]] = {}
+    self._memory_gb = memory_gb
+
+  @property
+  def memory_budget(self) -> int:
+    """Bytes that a batch of members may take on each device."""
+    return int(self._memory_gb * 2**30) if self._memory_gb else memory_budget()
+
+  def seeds(self, config: ConfigDict) -> list[int]:
+    """config.seed, config.seed + 1, ..., config.seeds of them."""
+    return list(range(config.seed, config.seed + config.seeds))
+
+  def members(
+    self,
+    name: str,
+    program: Program,
+    config: ConfigDict,
+    operands: PyTree,
+    over: Mapping[Key, Sequence],
+    set: Mapping[str, Any] | None = None,
+    **options,
+  ) -> dict[str, Any]:
+    """Results of a program for every combination of values; kept under the stage's name.
+
+    Args:
+      name: of the stage, unique in the run.
+      program: one member.
+      config: the run's config.
+      operands: arrays shared by all members.
+      over: dotted config key -> its values; several keys make a grid, a tuple of keys takes
+        a sequence of tuples. Seeds: `over={"seed": ctx.seeds(config)}`.
+      set: config keys that differ from the run's config in this stage (shapes, names).
+      **options: see `members.run_members`.
+
+    Returns:
+      Nested dict of NumPy arrays with one leading axis for each entry of `over`.
+    """
+    bound = bind(config, set or {})
+    return self.stage(name, run_members, self, name, program, bound, operands, over, **options)
+
+  def stage(self, name: str, function: Callable[..., dict], *args, **kwargs) -> dict[str, Any]:
+    """`function(*args, **kwargs)`, a nested dict of arrays, computed once for the directory.
+
+    The unit of resuming: a later run in the same directory reads the arrays from disk.
+    """
+    folder = self.stage_directory(name)
+    result = rundir.load_arrays(folder / "result.npz")
+    if result is None:
+      wall_s, compile_s = self.clock.wall_s, self.clock.compile_s
+      result = function(*args, **kwargs)
+      spent = {
+        "wall_s": self.clock.wall_s - wall_s,
+        "compile_s": self.clock.compile_s - compile_s,
+      }
+      text = json.dumps(spent).encode()
+      rundir.write_whole(folder / "time.json", lambda file: file.write(text))
+      rundir.save_arrays(folder / "result.npz", result)
+      for part in folder.glob("members_*.npz"):
+        part.unlink()
+      result = rundir.load_arrays(folder / "result.npz")  # as a resumed run would see it
+      self.timings[name] = spent
+      self.leave_if_asked()
+    else:
+      self.timings[name] = {**_read_json(folder / "time.json"), "kept": 1.0}
+    return result
+
+  def stage_directory(self, name: str) -> pathlib.Path:
+    """Where a stage keeps its arrays and checkpoints."""
+    return self.directory / "checkpoints" / re.sub(r"[^\w.=+-]+", "_", name)
+
+  def leave_if_asked(self) -> None:
+    """Raises `Stopped` once a signal has asked the run to leave."""
+    if self.stop_requested:
+      raise Stopped(self.stop_requested)
+
+  def total(self, which: str) -> float:
+    """`wall_s` or `compile_s` of this attempt and of the stages kept from earlier ones."""
+    kept = sum(t.get(which, 0.0) for t in self.timings.values() if "kept" in t)
+    return getattr(self.clock, which) + kept
+
+
+def _read_json(path: pathlib.Path) -> dict[str, float]:
+  try:
+    return json.loads(path.read_text("utf-8"))
+  except (OSError, ValueError):
+    return {}

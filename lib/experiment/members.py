@@ -1,0 +1,390 @@
+"""The engine: many members of a program as one compiled batch.
+
+Members (seeds × swept values) are a vmapped axis. The axis is cut into batches that fit a
+memory budget, each batch is sharded over the devices, and the steps of a batch run as
+compiled chunks between which the host writes checkpoints, metrics and progress.
+"""
+
+import itertools
+import json
+import pathlib
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from absl import logging
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+from ml_collections import ConfigDict
+
+from lib.experiment import rundir
+from lib.experiment.checkpoint import Checkpoints
+from lib.experiment.errors import NonFiniteError, UserError
+from lib.experiment.program import Program, bind
+
+PyTree = Any
+Key = str | tuple[str, ...]
+_AXIS = "members"
+_CHUNKS = 20  # compiled chunks in which a batch's steps run, unless the program says
+
+
+class Plan(NamedTuple):
+  """How members are cut; kept on disk, so that a resumed run repeats it exactly."""
+
+  batch: int
+  chunk: int
+
+
+def grid(over: Mapping[Key, Sequence]) -> tuple[dict[str, np.ndarray], tuple[int, ...]]:
+  """Every combination of the values, as flat columns, and the shape of the grid.
+
+  A tuple of keys takes a sequence of tuples and is one axis of the grid.
+
+  >>> columns, shape = grid({"seed": range(2), ("a", "b"): [(1.0, 2.0), (3.0, 4.0)]})
+  >>> columns["seed"].tolist(), columns["b"].tolist(), shape
+  ([0, 0, 1, 1], [2.0, 4.0, 2.0, 4.0], (2, 2))
+  """
+  if not over:
+    raise ValueError("needs at least one axis of members")
+  axes = [list(values) for values in over.values()]
+  shape = tuple(len(values) for values in axes)
+  columns: dict[str, list] = {}
+  for combination in itertools.product(*axes):
+    for key, value in zip(over, combination, strict=True):
+      names, values = (key, value) if isinstance(key, tuple) else ((key,), (value,))
+      for name, one in zip(names, values, strict=True):
+        columns.setdefault(name, []).append(one)
+  return {name: _numbers(name, column) for name, column in columns.items()}, shape
+
+
+def _numbers(name: str, column: list) -> np.ndarray:
+  array = np.asarray(column)
+  if array.dtype.kind in "iu":
+    if array.size and not (array.min() >= -(2**31) and array.max() < 2**31):
+      raise UserError(f"'{name}' has values beyond 32 bits.")
+    return array.astype(np.int32)
+  if array.dtype.kind == "f":
+    return array.astype(np.float32)
+  if array.dtype.kind == "b":
+    return array
+  raise TypeError(f"'{name}' is not numeric, so it cannot be an axis of one program")
+
+
+def memory_budget() -> int:
+  """Bytes that one device's batch may take: 0.8 of an accelerator, half a host's memory.
+
+  The total counts, not what happens to be free, so that the same machine cuts the same way.
+  """
+  device = jax.local_devices()[0]
+  stats = device.memory_stats() if device.platform != "cpu" else None
+  if stats and "bytes_limit" in stats:
+    return int(0.8 * stats["bytes_limit"])
+  import os
+
+  total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+  return int(0.5 * total / jax.local_device_count())
+
+
+def run_members(
+  ctx,
+  name: str,
+  program: Program,
+  config: ConfigDict,
+  operands: PyTree,
+  over: Mapping[Key, Sequence],
+  *,
+  tolerate_non_finite: bool = False,
+) -> dict[str, Any]:
+  """Runs all members and returns their results, with the grid's shape as leading axes.
+
+  Args:
+    ctx: the `Context` of the run: directory, progress, metrics, clock, budget.
+    name: of the stage, for progress and the checkpoint folder.
+    program: one member.
+    config: the members' config but for the swept keys.
+    operands: arrays shared by the members.
+    over: the grid, see `grid`.
+    tolerate_non_finite: keep going when a member's loss is not finite (its numbers say so).
+
+  Raises:
+    NonFiniteError: a loss is not finite.
+    UserError: the disk is full, or one member alone does not fit the device's memory.
+  """
+  columns, shape = grid(over)
+  count = int(np.prod(shape))
+  batches = _Batches(ctx, name, program, config, operands, columns, count)
+  parts, start = [], 0
+  while start < count:
+    part = batches.load(start)
+    if part is None:
+      try:
+        part = batches.compute(start, tolerate_non_finite)
+      except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+          raise
+        batches.shrink(error)
+        continue
+    parts.append(part)
+    start += len(next(iter(jax.tree.leaves(part))))
+  whole = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
+  return jax.tree.map(lambda x: x.reshape(*shape, *x.shape[1:]), whole)
+
+
+class _Batches:
+  """The batches of one stage: their plan, compiled functions, and files."""
+
+  def __init__(self, ctx, name, program, config, operands, columns, count):
+    self.ctx, self.name, self.program = ctx, name, program
+    self.config, self.columns, self.count = config, columns, count
+    self.directory = pathlib.Path(ctx.stage_directory(name))
+    self.steps = program.steps(config)
+    devices = jax.devices()[: max(1, min(count, len(jax.devices())))]
+    self.mesh = Mesh(np.array(devices), (_AXIS,))
+    self.sharded = NamedSharding(self.mesh, P(_AXIS))
+    self.operands = jax.device_put(operands, NamedSharding(self.mesh, P()))
+    self.compiled: dict[Any, Any] = {}
+    self.outputs: dict[str, Any] = {}
+    self.plan = self._load_plan() or self._make_plan()
+
+  # --- the plan
+
+  def _load_plan(self) -> Plan | None:
+    try:
+      return Plan(**json.loads((self.directory / "plan.json").read_text("utf-8")))
+    except (OSError, ValueError, TypeError):
+      return None
+
+  def _store_plan(self, plan: Plan) -> Plan:
+    text = json.dumps(plan._asdict()).encode()
+    rundir.write_whole(self.directory / "plan.json", lambda file: file.write(text))
+    return plan
+
+  def _make_plan(self) -> Plan:
+    """The largest batch whose compiled program fits the budget, evened out."""
+    chunk = self.program.chunk or max(1, self.steps // _CHUNKS)
+    self.plan = Plan(_up(self.count, self.mesh.size), min(chunk, max(1, self.steps)))
+    budget = self.ctx.memory_budget * self.mesh.size
+    for _ in range(8):
+      needed = self._memory()
+      if needed <= budget or self.plan.batch <= self.mesh.size:
+        break
+      batch = max(self.mesh.size, int(self.plan.batch * budget / needed))
+      batches = -(-self.count // batch)
+      batch = _up(-(-self.count // batches), self.mesh.size)
+      self.plan = self.plan._replace(batch=min(batch, self.plan.batch - 1))
+      self.plan = self.plan._replace(batch=_down(self.plan.batch, self.mesh.size))
+      self.compiled.clear()
+    if needed > budget:
+      logging.warning(
+        "%s: one batch needs %.2g GiB, more than the budget of %.2g GiB",
+        self.name,
+        needed / 2**30,
+        budget / 2**30,
+      )
+    return self._store_plan(self.plan)
+
+  def _memory(self) -> int:
+    """Bytes that the larger of the compiled functions takes on all devices together."""
+    functions = [self._function("finish")]
+    if self.steps:
+      functions.append(self._function("advance", self.plan.chunk))
+    found = 0
+    for function in functions:
+      stats = function.memory_analysis()
+      if stats is not None:
+        size = stats.temp_size_in_bytes + stats.argument_size_in_bytes
+        size += stats.output_size_in_bytes - stats.alias_size_in_bytes
+        found = max(found, size)
+    return found * self.mesh.size
+
+  def shrink(self, error: Exception) -> None:
+    """Halves the batch after the device ran out of memory.
+
+    Raises:
+      UserError: it is already one member a device.
+    """
+    if self.plan.batch <= self.mesh.size:
+      raise UserError(
+        f"{self.name}: one member alone does not fit the device's memory; "
+        "make the model or its batch smaller, or use a larger device."
+      ) from error
+    batch = max(self.mesh.size, _down(self.plan.batch // 2, self.mesh.size))
+    logging.warning("%s: out of memory; going on in batches of %d", self.name, batch)
+    self.compiled.clear()
+    self.plan = self._store_plan(self.plan._replace(batch=batch))
+
+  # --- compiled functions
+
+  def _batched(self, name: str, length: int):
+    """The batched function: values and operands, then what else it maps over."""
+    program, config = self.program, self.config
+
+    def init(values, operands):
+      return program.init(bind(config, values), operands)
+
+    def advance(values, operands, state):
+      return program.advance(bind(config, values), operands, state, length)
+
+    def finish(values, operands, state, history):
+      return dict(program.finish(bind(config, values), operands, state, history))
+
+    function, mapped, donate = {
+      "init": (init, 0, ()),
+      "advance": (advance, 1, (2,)),
+      "finish": (finish, 2, ()),
+    }[name]
+    batched = jax.vmap(function, in_axes=(0, None, *[0] * mapped))
+    if self.mesh.size > 1:
+      batched = jax.shard_map(
+        batched,
+        mesh=self.mesh,
+        in_specs=(P(_AXIS), P(), *[P(_AXIS)] * mapped),
+        out_specs=P(_AXIS),
+        check_vma=False,
+      )
+    return jax.jit(batched, donate_argnums=donate)
+
+  def _function(self, name: str, length: int = 0):
+    """Compiled ahead of time, so that compiling is timed apart from running."""
+    if (name, length) not in self.compiled:
+      values = _shapes(self._values(0), self.sharded)
+      arguments = [values, _shapes(self.operands)]
+      if name != "init":
+        arguments.append(self._state_like())
+      if name == "finish":
+        arguments.append(self._history_like(self.steps))
+      with self.ctx.clock.compiling():
+        lowered = self._batched(name, length).lower(*arguments)
+        self.compiled[name, length] = lowered.compile()
+        self.outputs[name] = lowered.out_info
+    return self.compiled[name, length]
+
+  def _state_like(self):
+    self._function("init")
+    return _shapes(self.outputs["init"], self.sharded)
+
+  def _history_like(self, steps: int):
+    """Shapes of the measurements of so many steps, from those of a chunk."""
+    if not steps:
+      return {}
+    self._function("advance", self.plan.chunk)
+
+    def longer(x):
+      shape = (x.shape[0], steps, *x.shape[2:])
+      return jax.ShapeDtypeStruct(shape, x.dtype, sharding=self.sharded)
+
+    return jax.tree.map(longer, self.outputs["advance"][1])
+
+  # --- one batch
+
+  def _values(self, start: int) -> dict[str, np.ndarray]:
+    """The swept values of a batch; the last batch is filled up with its last member."""
+    index = np.minimum(start + np.arange(self.plan.batch), self.count - 1)
+    return {key: column[index] for key, column in self.columns.items()}
+
+  def _file(self, start: int) -> pathlib.Path:
+    return self.directory / f"members_{start:06d}.npz"
+
+  def load(self, start: int) -> dict[str, Any] | None:
+    """A batch finished earlier."""
+    return rundir.load_arrays(self._file(start))
+
+  def compute(self, start: int, tolerate_non_finite: bool) -> dict[str, Any]:
+    """Runs one batch, from its newest checkpoint if there is one, and keeps the results."""
+    values = jax.device_put(self._values(start), self.sharded)
+    real = min(self.plan.batch, self.count - start)
+    checkpoints = Checkpoints(self.directory / f"steps_{start:06d}")
+    step, state, history = self._begin(checkpoints, values)
+    self.ctx.metrics.rewind(self.name, start, step)
+    saved = time.monotonic()
+    with self.ctx.progress.task(
+      f"{self.name}" + (f" {start}+{real}/{self.count}" if real < self.count else ""),
+      total=max(1, self.steps),
+      done=step,
+    ) as task:
+      while step < self.steps:
+        length = min(self.plan.chunk, self.steps - step)
+        advance = self._function("advance", length)
+        state, measured = advance(values, self.operands, state)
+        measured = jax.device_get(measured)
+        history.append(measured)
+        step += length
+        if not tolerate_non_finite:
+          self._check_finite(measured, start, real, step, checkpoints)
+        shown = {k: v[:real, -1] for k, v in measured.items() if v.ndim == 2}
+        self.ctx.metrics.write(self.name, start, step, shown)
+        task.advance(length)
+        due = time.monotonic() - saved > self.ctx.checkpoint_every_s
+        if step < self.steps and (due or self.ctx.stop_requested):
+          checkpoints.save(step, {"state": state, "history": _join(history)})
+          saved = time.monotonic()
+          self.ctx.leave_if_asked()
+      finish = self._function("finish")
+      joined = jax.device_put(_join(history), self.sharded) if self.steps else {}
+      results = jax.device_get(finish(values, self.operands, state, joined))
+      if not self.steps:
+        task.advance(1)
+    results = jax.tree.map(lambda x: np.asarray(x)[:real], results)
+    if not tolerate_non_finite:
+      self._check_finite(results, start, real, step, checkpoints)
+    rundir.save_arrays(self._file(start), results)
+    checkpoints.clear()
+    self.ctx.leave_if_asked()
+    return results
+
+  def _begin(self, checkpoints: Checkpoints, values):
+    """The state to start from: (step, state, history)."""
+
+    def like(step):
+      return {"state": self._state_like(), "history": self._history_like(step)}
+
+    step, tree = checkpoints.restore_latest(like) if self.steps else (None, None)
+    if step is not None:
+      logging.info("%s: resumed at step %d", self.name, step)
+      return step, tree["state"], [jax.device_get(tree["history"])]
+    return 0, self._function("init")(values, self.operands), []
+
+  def _check_finite(self, measured, start, real, step, checkpoints) -> None:
+    for name, value in measured.items():
+      if isinstance(value, Mapping) or not name.endswith("loss"):
+        continue
+      bad = ~np.isfinite(value[:real].reshape(real, -1))
+      if bad.any():
+        member = int(np.argmax(bad.any(1)))
+        first = step
+        if self.steps and value.ndim >= 2:  # a history: say which step of the chunk
+          first = step - value.shape[1] + 1 + int(np.argmax(bad[member]))
+        who = ", ".join(f"{k}={column[start + member]}" for k, column in self.columns.items())
+        kept = checkpoints.newest()
+        raise NonFiniteError(
+          f"{self.name}: {name} is not finite at step {first} of {self.steps} ({who}); "
+          + (
+            f"the last good checkpoint is '{kept}'. " if kept else "no checkpoint before it. "
+          )
+          + "Try a smaller step size or look at the data."
+        )
+
+
+def _join(history: list) -> Any:
+  if len(history) > 1:
+    history[:] = [jax.tree.map(lambda *parts: np.concatenate(parts, 1), *history)]
+  return history[0]
+
+
+def _shapes(tree: PyTree, sharding=None) -> PyTree:
+  def shape(x):
+    return jax.ShapeDtypeStruct(
+      x.shape, x.dtype, sharding=sharding or getattr(x, "sharding", None)
+    )
+
+  return jax.tree.map(shape, tree)
+
+
+def _up(count: int, multiple: int) -> int:
+  return -(-count // multiple) * multiple
+
+
+def _down(count: int, multiple: int) -> int:
+  return max(multiple, count // multiple * multiple)

@@ -1,0 +1,5 @@
+"""Figures in one house style, drawn without a display."""
+
+from lib.plotting.style import band, figure, save, style
+
+__all__ = ["band", "figure", "save", "style"]
