@@ -138,4 +138,4 @@ def _plain_shape(x):
 def _with_key_type(x, like):
   if not _is_key(like):
     return x
-  return jax.random.wrap_key_data(x, impl=jax.random.key_impl(like))
+  return jax.random.wrap_key_data(x, impl=jax.random.key_impl(jnp.empty((), like.dtype)))

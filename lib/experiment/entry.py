@@ -94,9 +94,11 @@ def _parse(project: Project, argv: Sequence[str], overrides: list) -> list[str]:
     sys.exit(0)
   rest, pending = [argv[0]], None
   for argument in argv[1:]:
-    if pending is not None:
+    if pending is not None and not argument.startswith("--"):
       overrides.append((pending, argument))
       pending = None
+    elif pending is not None:
+      break
     elif argument.lstrip("-").startswith("config.") and argument.startswith("-"):
       key, sign, value = argument.lstrip("-")[len("config.") :].partition("=")
       if sign:

@@ -1,0 +1,43 @@
+# make demo   the first two papers, end to end
+# make test   the whole suite
+# Both make a virtual environment in .venv first; PYTHON=python3.12 chooses another Python.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+WORKERS ?= 2
+
+.PHONY: help demo test lint install constraints clean
+
+help:
+	@sed -n 's/^# //p' Makefile
+	@echo "make lint     ruff, with its format check"
+	@echo "make constraints   writes the installed versions to constraints.txt"
+
+install: $(STAMP)
+
+$(STAMP): setup.py constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Ansatz needs Python 3.11 or newer; choose one with make PYTHON=...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
+	@touch $@
+
+demo: $(STAMP)
+	$(BIN)/python -m projects.ntk.main --config=configs/ntk.py --workdir=runs/ntk
+	$(BIN)/python -m projects.capacity.main --config=configs/capacity.py --workdir=runs/capacity
+
+test: $(STAMP)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist=loadgroup
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+# The versions that the suite was last run with, as pip reports them.
+constraints: $(STAMP)
+	$(BIN)/python -m pip freeze --exclude-editable > constraints.txt
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

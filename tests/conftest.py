@@ -1,0 +1,71 @@
+"""What the tests share."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+SHARED = ROOT.parent / "shared"
+
+
+def pytest_collection_modifyitems(items):
+  """Skips what needs the development data where it is not there."""
+  if SHARED.is_dir():
+    return
+  for item in items:
+    if "shared" in item.keywords:
+      item.add_marker(pytest.mark.skip(reason="needs the development data in ../shared"))
+
+
+class CommandLine:
+  """Runs the repository's commands in processes of their own."""
+
+  def environment(self, **extra):
+    """This environment, one device, and a compilation cache shared by the tests."""
+    return {**os.environ, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT), **extra}
+
+  def start(self, *arguments, **extra):
+    """A running process with its output captured."""
+    return subprocess.Popen(
+      [sys.executable, *map(str, arguments)],
+      cwd=ROOT,
+      env=self.environment(**extra),
+      stdout=subprocess.PIPE,
+      stderr=subprocess.PIPE,
+      text=True,
+    )
+
+  def run(self, *arguments, timeout=300, **extra):
+    """A finished process: returncode, stdout, stderr."""
+    process = self.start(*arguments, **extra)
+    out, err = process.communicate(timeout=timeout)
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+def without_times(path):
+  """results.json without what may differ between two identical runs."""
+  results = json.loads(pathlib.Path(path).read_text())
+  for key in ("wall_s", "compile_s"):
+    results.pop(key)
+  results["metrics"] = {
+    key: value
+    for key, value in results["metrics"].items()
+    if not key.split("/")[0].endswith(("_s", "_per_second"))
+  }
+  return results
+
+
+@pytest.fixture
+def command():
+  """Runs the repository's commands."""
+  return CommandLine()
+
+
+@pytest.fixture
+def comparable():
+  """results.json without times, for comparing runs."""
+  return without_times

@@ -1,0 +1,140 @@
+"""The members engine: grids, batches that fit a budget, devices, memory running out."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+
+from lib.experiment import Context, Program, bind, members
+
+
+def _program(width=8):
+  """Sum of a seeded walk; `scale` is a traced hyper-parameter."""
+
+  def init(config, operands):
+    return jnp.zeros(width), jax.random.key(config.seed)
+
+  def step(config, operands, state):
+    x, key = state
+    key, drawn = jax.random.split(key)
+    x = x + config.scale * jax.random.normal(drawn, x.shape) + operands
+    return (x, key), {"size": jnp.abs(x).sum()}
+
+  def finish(config, operands, state, history):
+    return {"x": state[0], "nested": {"sizes": history["size"]}}
+
+  return Program(init, step, finish, steps=lambda config: config.steps)
+
+
+def _config():
+  return ConfigDict({"seed": 0, "scale": 1.0, "steps": 7})
+
+
+OVER = {"seed": [3, 4, 5, 6, 7], "scale": [0.5, 2.0]}
+
+
+def _reference(seed, scale, steps=7, width=8):
+  """The walk by hand, one member, no batching and no jit."""
+  x, key = np.zeros(width, np.float32), jax.random.key(seed)
+  sizes = []
+  for _ in range(steps):
+    key, drawn = jax.random.split(key)
+    x = x + scale * np.asarray(jax.random.normal(drawn, (width,))) + 1.0
+    sizes.append(np.abs(x).sum())
+  return x, np.array(sizes)
+
+
+def test_members_equal_a_loop_over_single_runs(tmp_path):
+  found = Context(tmp_path).members("walk", _program(), _config(), jnp.float32(1.0), OVER)
+  assert found["x"].shape == (5, 2, 8)
+  assert found["nested"]["sizes"].shape == (5, 2, 7)
+  for i, seed in enumerate(OVER["seed"]):
+    for j, scale in enumerate(OVER["scale"]):
+      x, sizes = _reference(seed, scale)
+      np.testing.assert_allclose(found["x"][i, j], x, rtol=1e-5, atol=1e-6)
+      np.testing.assert_allclose(found["nested"]["sizes"][i, j], sizes, rtol=1e-5)
+
+
+def test_small_memory_budget_cuts_batches_without_changing_results(tmp_path):
+  program, config, one = _program(4096), _config(), jnp.float32(1.0)
+  whole = Context(tmp_path / "whole").members("walk", program, config, one, OVER)
+  ctx = Context(tmp_path / "cut", memory_gb=2e5 / 2**30)
+  cut = ctx.members("walk", program, config, one, OVER)
+  plan = json.loads((tmp_path / "cut/checkpoints/walk/plan.json").read_text())
+  assert plan["batch"] < 10
+  np.testing.assert_allclose(cut["x"], whole["x"], rtol=1e-6)
+
+
+def test_out_of_memory_halves_the_batch(tmp_path, monkeypatch, caplog):
+  """The device refuses batches above three members."""
+  compute = members._Batches.compute
+
+  def scarce(self, start, tolerate):
+    if self.plan.batch > 3:
+      raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
+    return compute(self, start, tolerate)
+
+  monkeypatch.setattr(members._Batches, "compute", scarce)
+  with caplog.at_level("WARNING"):
+    found = Context(tmp_path).members("walk", _program(), _config(), jnp.float32(1.0), OVER)
+  assert "going on in batches of 2" in caplog.text
+  np.testing.assert_allclose(found["x"][4, 1], _reference(7, 2.0)[0], rtol=1e-5)
+
+
+def test_program_called_as_one_function_equals_members(tmp_path):
+  program, config = _program(), _config()
+  found = Context(tmp_path).members(
+    "walk", program, config, jnp.float32(1.0), {"seed": [0, 1, 2]}
+  )
+  alone = jax.jit(jax.vmap(lambda s: program(bind(config, {"seed": s}), jnp.float32(1.0))))
+  np.testing.assert_allclose(alone(jnp.arange(3))["x"], found["x"], rtol=1e-6)
+
+
+def test_a_single_call_and_host_steps(tmp_path):
+  once = Program.once(lambda config, operands: {"double": 2.0 * config.scale + operands})
+  found = Context(tmp_path).members("once", once, _config(), 1.0, {"scale": [1.0, 2.0]})
+  np.testing.assert_array_equal(found["double"], [3.0, 5.0])
+  host = _program()._replace(chunk=1)
+  found = Context(tmp_path).members("host", host, _config(), jnp.float32(1.0), {"seed": [3]})
+  np.testing.assert_allclose(found["x"][0], _reference(3, 1.0)[0], rtol=1e-5)
+
+
+def test_grid_zips_tuples_of_keys():
+  columns, shape = members.grid({"seed": [1, 2], ("a", "b"): [(0.1, 5), (0.2, 6)]})
+  assert shape == (2, 2)
+  np.testing.assert_array_equal(columns["seed"], [1, 1, 2, 2])
+  np.testing.assert_allclose(columns["a"], [0.1, 0.2, 0.1, 0.2])
+  np.testing.assert_array_equal(columns["b"], [5, 6, 5, 6])
+
+
+def test_text_is_no_axis():
+  with pytest.raises(TypeError, match="not numeric"):
+    members.grid({"name": ["relu", "tanh"]})
+
+
+def test_bind_replaces_dotted_keys_and_refuses_new_ones():
+  config = ConfigDict({"train": {"rate": 0.1}})
+  assert bind(config, {"train.rate": "traced"}).train.rate == "traced"
+  assert config.train.rate == 0.1
+  with pytest.raises(KeyError):
+    bind(config, {"train.speed": 1})
+
+
+def test_stage_is_computed_once(tmp_path):
+  calls = []
+
+  def compute():
+    calls.append(1)
+    return {"a": np.arange(3), "deep": {"b": np.float32(2)}}
+
+  first = Context(tmp_path).stage("numbers", compute)
+  second = Context(tmp_path).stage("numbers", compute)
+  assert len(calls) == 1
+  np.testing.assert_array_equal(first["a"], second["a"])
+  assert second["deep"]["b"].dtype == np.float32
+  (tmp_path / "checkpoints/numbers/result.npz").write_bytes(b"PK\x03\x04 truncated")
+  Context(tmp_path).stage("numbers", compute)
+  assert len(calls) == 2
