@@ -4,7 +4,7 @@ from ml_collections import ConfigDict
 
 from lib.experiment import presets
 
-PRESETS = {"smoke": {"steps": 10}, "slow": {"host_seconds": 0.02, "steps": 200, "seeds": 1}}
+PRESETS = {"smoke": {"steps": 10}, "slow": {"host_seconds": 0.01, "steps": 100, "seeds": 1}}
 
 
 def get_config(preset="default"):
