@@ -44,6 +44,7 @@ class Context:
     self.clock = Clock()
     self.stop_requested: str | None = None
     self.timings: dict[str, dict[str, float]] = {}
+    self.compiled: dict[Any, Any] = {}  # functions that stages share, see members
     self._memory_gb = memory_gb
 
   @property

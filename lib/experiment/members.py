@@ -19,7 +19,7 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 from ml_collections import ConfigDict
 
-from lib.experiment import rundir
+from lib.experiment import configs, rundir
 from lib.experiment.checkpoint import Checkpoints
 from lib.experiment.errors import NonFiniteError, UserError
 from lib.experiment.program import Program, bind
@@ -144,8 +144,7 @@ class _Batches:
     self.mesh = Mesh(np.array(devices), (_AXIS,))
     self.sharded = NamedSharding(self.mesh, P(_AXIS))
     self.operands = jax.device_put(operands, NamedSharding(self.mesh, P()))
-    self.compiled: dict[Any, Any] = {}
-    self.outputs: dict[str, Any] = {}
+    self.signature = self._signature()
     self.plan = self._load_plan() or self._make_plan()
 
   # --- the plan
@@ -175,7 +174,6 @@ class _Batches:
       batch = _up(-(-self.count // batches), self.mesh.size)
       self.plan = self.plan._replace(batch=min(batch, self.plan.batch - 1))
       self.plan = self.plan._replace(batch=_down(self.plan.batch, self.mesh.size))
-      self.compiled.clear()
     if needed > budget:
       logging.warning(
         "%s: one batch needs %.2g GiB, more than the budget of %.2g GiB",
@@ -212,7 +210,6 @@ class _Batches:
       ) from error
     batch = max(self.mesh.size, _down(self.plan.batch // 2, self.mesh.size))
     logging.warning("%s: out of memory; going on in batches of %d", self.name, batch)
-    self.compiled.clear()
     self.plan = self._store_plan(self.plan._replace(batch=batch))
 
   # --- compiled functions
@@ -246,36 +243,47 @@ class _Batches:
       )
     return jax.jit(batched, donate_argnums=donate)
 
-  def _function(self, name: str, length: int = 0):
-    """Compiled ahead of time, so that compiling is timed apart from running."""
-    if (name, length) not in self.compiled:
-      values = _shapes(self._values(0), self.sharded)
-      arguments = [values, _shapes(self.operands)]
+  def _signature(self):
+    """What a compiled function depends on, but for the batch and the length."""
+    constant = {k: v for k, v in configs.flatten(self.config).items() if k not in self.columns}
+    shapes = jax.tree.map(lambda x: (x.shape, str(x.dtype)), self.operands)
+    return self.program, repr((constant, shapes, sorted(self.columns))), self.mesh
+
+  def _compiled(self, name: str, length: int = 0):
+    """(function, shapes of its outputs), compiled ahead of time to be timed apart.
+
+    Stages of one run that differ in swept values alone share their compiled functions.
+    """
+    known = self.ctx.compiled
+    key = (self.signature, self.plan.batch, name, length)
+    if key not in known:
+      arguments = [_shapes(self._values(0), self.sharded), _shapes(self.operands)]
       if name != "init":
         arguments.append(self._state_like())
       if name == "finish":
         arguments.append(self._history_like(self.steps))
       with self.ctx.clock.compiling():
         lowered = self._batched(name, length).lower(*arguments)
-        self.compiled[name, length] = lowered.compile()
-        self.outputs[name] = lowered.out_info
-    return self.compiled[name, length]
+        known[key] = lowered.compile(), lowered.out_info
+    return known[key]
+
+  def _function(self, name: str, length: int = 0):
+    return self._compiled(name, length)[0]
 
   def _state_like(self):
-    self._function("init")
-    return _shapes(self.outputs["init"], self.sharded)
+    return _shapes(self._compiled("init")[1], self.sharded)
 
   def _history_like(self, steps: int):
     """Shapes of the measurements of so many steps, from those of a chunk."""
     if not steps:
       return {}
-    self._function("advance", self.plan.chunk)
+    _, (_, chunk) = self._compiled("advance", self.plan.chunk)
 
     def longer(x):
       shape = (x.shape[0], steps, *x.shape[2:])
       return jax.ShapeDtypeStruct(shape, x.dtype, sharding=self.sharded)
 
-    return jax.tree.map(longer, self.outputs["advance"][1])
+    return jax.tree.map(longer, chunk)
 
   # --- one batch
 

@@ -102,6 +102,25 @@ def test_a_single_call_and_host_steps(tmp_path):
   np.testing.assert_allclose(found["x"][0], _reference(3, 1.0)[0], rtol=1e-5)
 
 
+def test_stages_that_differ_in_swept_values_share_one_compiled_program(tmp_path):
+  traces = []
+
+  def step(config, operands, state):
+    traces.append(1)
+    return _program().step(config, operands, state)
+
+  program = _program()._replace(step=step)
+  ctx, one = Context(tmp_path), jnp.float32(1.0)
+  ctx.members("a", program, _config(), one, {"seed": [0, 1], "scale": [0.5]})
+  count = len(traces)
+  found = ctx.members("b", program, _config(), one, {"seed": [8, 9], "scale": [2.0]})
+  assert len(traces) == count
+  np.testing.assert_allclose(found["x"][1, 0], _reference(9, 2.0)[0], rtol=1e-5)
+  found = ctx.members("c", program, _config(), one, {"seed": [8, 9]})  # scale is 1 again
+  assert len(traces) > count
+  np.testing.assert_allclose(found["x"][1], _reference(9, 1.0)[0], rtol=1e-5)
+
+
 def test_grid_zips_tuples_of_keys():
   columns, shape = members.grid({"seed": [1, 2], ("a", "b"): [(0.1, 5), (0.2, 6)]})
   assert shape == (2, 2)
