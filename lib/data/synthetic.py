@@ -1,0 +1,273 @@
+"""Synthetic data sets: seeded, with a knob for difficulty and the best possible score.
+
+A generator is a function `(seed, difficulty, **options) -> Task`. `difficulty` runs from 0 (no
+noise, solvable without error) towards 1 (nothing to learn); each generator says what it sets.
+"""
+
+import functools
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from lib.data.dataset import Dataset, Examples, Info
+
+
+class Task(NamedTuple):
+  """A data-generating distribution.
+
+  Attributes:
+    sample: (rng, n) -> (inputs (n, d), targets (n,)), independent draws.
+    num_classes: 0 for a regression.
+    bayes: the accuracy of the Bayes classifier, or the mean squared error of the regression
+      function E[y | x]: what no learner can beat in expectation. None where it is not known.
+  """
+
+  sample: Callable[[np.random.Generator, int], tuple[np.ndarray, np.ndarray]]
+  num_classes: int
+  bayes: float | None
+
+
+def _check(difficulty: float):
+  if not 0.0 <= difficulty < 1.0:
+    raise ValueError(f"difficulty is {difficulty}, outside [0, 1)")
+
+
+def _rotation(seed: int, dim: int) -> np.ndarray:
+  """An orthogonal matrix from the Haar measure (QR with the signs of R's diagonal removed)."""
+  q, r = np.linalg.qr(np.random.default_rng([seed, 7]).standard_normal((dim, dim)))
+  return q * np.sign(np.diag(r))
+
+
+def mixture_accuracy(separation: float, classes: int) -> float:
+  """Bayes accuracy of K unit Gaussians whose means have the same distance δ from each other.
+
+  With means a e_k, a = δ/√2, the Bayes rule picks the largest coordinate, so the accuracy is
+  E_z[Φ(z + a)^(K-1)], z ~ N(0, 1); for K = 2 it is Φ(δ/2). Gauss-Hermite quadrature.
+  """
+  from scipy import special
+
+  nodes, weights = np.polynomial.hermite_e.hermegauss(200)
+  values = special.ndtr(nodes + separation / math.sqrt(2)) ** (classes - 1)
+  return float(weights @ values / math.sqrt(2 * math.pi))
+
+
+def gaussian_mixture(
+  seed: int, difficulty: float = 0.2, *, classes: int = 4, dim: int = 10
+) -> Task:
+  """Unit Gaussians, one a class, at equal distances, in a random orientation.
+
+  `difficulty` is the Bayes error as a share of the error of guessing: the Bayes accuracy is
+  exactly 1 - difficulty (1 - 1/classes). Needs dim >= classes >= 2 and difficulty > 0.
+  """
+  from scipy import optimize
+
+  _check(difficulty)
+  if not dim >= classes >= 2:
+    raise ValueError(f"needs dim >= classes >= 2, not dim {dim} and classes {classes}")
+  bayes = 1 - difficulty * (1 - 1 / classes)
+  if bayes > 1 - 1e-9:
+    raise ValueError("Gaussians always overlap: difficulty must be above 0")
+  separation = optimize.brentq(lambda d: mixture_accuracy(d, classes) - bayes, 0, 40)
+  means = separation / math.sqrt(2) * _rotation(seed, dim)[:classes]
+
+  def sample(rng, n):
+    y = rng.integers(classes, size=n)
+    return means[y] + rng.standard_normal((n, dim)), y
+
+  return Task(sample, classes, bayes)
+
+
+@functools.lru_cache(maxsize=32)
+def _curve_accuracy(curve, noise: float, classes: int) -> float | None:
+  """Bayes accuracy of equally likely classes that are noisy curves in the plane.
+
+  p(x | c) = ∫₀¹ N(x; curve(c, t), noise² I) dt, accuracy = ∫ max_c p(x | c) / C dx, both by
+  the midpoint rule, at a spacing well below the noise. None for noise that would take too fine
+  a grid.
+  """
+  if noise == 0:
+    return 1.0
+  if noise < 0.01:
+    return None
+  coarse = curve(0, np.linspace(0, 1, 400))
+  length = np.linalg.norm(np.diff(coarse, axis=0), axis=1).sum()
+  points = max(400, math.ceil(2 * length / noise))
+  t = (np.arange(points) + 0.5) / points
+  curves = [curve(c, t) for c in range(classes)]
+  points = np.concatenate(curves)
+  low, high = points.min(axis=0) - 5 * noise, points.max(axis=0) + 5 * noise
+  step = min(noise / 4, 0.05)
+  axes = [np.arange(lo, hi, step) + step / 2 for lo, hi in zip(low, high, strict=True)]
+  best = 0.0
+  for c in curves:
+    # The Gaussian factorises over the two coordinates: a product of two matrices.
+    gx, gy = (
+      np.exp(-0.5 * ((a[:, None] - c[None, :, i]) / noise) ** 2) for i, a in enumerate(axes)
+    )
+    best = np.maximum(best, gx @ gy.T)
+  return float(best.sum() * step**2 / (len(t) * 2 * np.pi * noise**2 * classes))
+
+
+def _noisy_curves(curve, noise: float, classes: int) -> Task:
+  def sample(rng, n):
+    y = rng.integers(classes, size=n)
+    t = rng.uniform(size=n)
+    points = np.empty((n, 2))
+    for c in range(classes):
+      points[y == c] = curve(c, t[y == c])
+    return points + noise * rng.standard_normal((n, 2)), y
+
+  return Task(sample, classes, _curve_accuracy(curve, noise, classes))
+
+
+def _moon(c, t):
+  angle = np.pi * t
+  if c == 0:
+    return np.stack([np.cos(angle), np.sin(angle)], axis=-1)
+  return np.stack([1 - np.cos(angle), 0.5 - np.sin(angle)], axis=-1)
+
+
+def two_moons(seed: int, difficulty: float = 0.2) -> Task:
+  """Two interleaving half circles of radius 1; the noise has a standard deviation of
+  `difficulty`/2. Bayes accuracy by quadrature.
+  """
+  del seed  # the distribution has nothing random about it
+  _check(difficulty)
+  return _noisy_curves(_moon, difficulty / 2, 2)
+
+
+def _spiral(classes, turns, c, t):
+  angle = 2 * np.pi * (turns * t + c / classes)
+  return t[..., None] * np.stack([np.cos(angle), np.sin(angle)], axis=-1)
+
+
+@functools.lru_cache(maxsize=32)
+def _spirals_curve(classes, turns):
+  return functools.partial(_spiral, classes, turns)
+
+
+def spirals(
+  seed: int, difficulty: float = 0.2, *, classes: int = 2, turns: float = 1.0
+) -> Task:
+  """Arms r = t, angle = 2π (turns t + c/classes), t uniform in [0, 1]; the noise has a
+  standard deviation of `difficulty`/4. Bayes accuracy by quadrature. At difficulty 0 the arms
+  still meet at the origin.
+  """
+  del seed
+  _check(difficulty)
+  if classes < 2:
+    raise ValueError(f"needs at least 2 classes, not {classes}")
+  return _noisy_curves(_spirals_curve(classes, turns), difficulty / 4, classes)
+
+
+def parity(seed: int, difficulty: float = 0.2, *, dim: int = 10, bits: int = 2) -> Task:
+  """Inputs uniform in {-1, 1}^dim; the class is the parity of `bits` of them (2: XOR), flipped
+  with probability `difficulty`/2, so that the Bayes accuracy is 1 - difficulty/2.
+  """
+  _check(difficulty)
+  if not 1 <= bits <= dim:
+    raise ValueError(f"needs 1 <= bits <= dim, not bits {bits} and dim {dim}")
+  relevant = np.random.default_rng([seed, 7]).permutation(dim)[:bits]
+
+  def sample(rng, n):
+    x = rng.choice([-1.0, 1.0], size=(n, dim))
+    y = x[:, relevant].prod(axis=1) < 0
+    return x, (y ^ (rng.uniform(size=n) < difficulty / 2)).astype(int)
+
+  return Task(sample, 2, 1 - difficulty / 2)
+
+
+def sine_regression(
+  seed: int, difficulty: float = 0.1, *, dim: int = 1, frequency: float = 1.0
+) -> Task:
+  """y = a sin(2π frequency u·x + φ) + noise, x standard normal, u a random direction, φ a
+  random phase (dim 1: u = 1, φ = 0, x uniform in [-1, 1], a toy to plot).
+
+  `difficulty` is the variance of the noise, and so the least mean squared error; the signal
+  has the amplitude a = √(2 (1 - difficulty)), a variance of about 1 - difficulty.
+  """
+  _check(difficulty)
+  if dim < 1:
+    raise ValueError(f"needs dim >= 1, not {dim}")
+  rng = np.random.default_rng([seed, 7])
+  direction = _rotation(seed, dim)[0] if dim > 1 else np.ones(1)
+  phase = rng.uniform(0, 2 * np.pi) if dim > 1 else 0.0
+  amplitude, noise = math.sqrt(2 * (1 - difficulty)), math.sqrt(difficulty)
+
+  def sample(rng, n):
+    x = rng.standard_normal((n, dim)) if dim > 1 else rng.uniform(-1, 1, size=(n, 1))
+    clean = amplitude * np.sin(2 * np.pi * frequency * (x @ direction) + phase)
+    return x, clean + noise * rng.standard_normal(n)
+
+  return Task(sample, 0, difficulty)
+
+
+def linear_regression(seed: int, difficulty: float = 0.1, *, dim: int = 10) -> Task:
+  """y = w·x + noise, x standard normal, |w|² = 1 - difficulty, noise variance `difficulty`:
+  the targets have variance 1, and the least mean squared error is `difficulty`.
+  """
+  _check(difficulty)
+  if dim < 1:
+    raise ValueError(f"needs dim >= 1, not {dim}")
+  weights = np.random.default_rng([seed, 7]).standard_normal(dim)
+  weights *= math.sqrt(1 - difficulty) / np.linalg.norm(weights)
+
+  def sample(rng, n):
+    x = rng.standard_normal((n, dim))
+    return x, x @ weights + math.sqrt(difficulty) * rng.standard_normal(n)
+
+  return Task(sample, 0, difficulty)
+
+
+GENERATORS: dict[str, Callable[..., Task]] = {
+  "gaussian_mixture": gaussian_mixture,
+  "linear_regression": linear_regression,
+  "parity": parity,
+  "sine_regression": sine_regression,
+  "spirals": spirals,
+  "two_moons": two_moons,
+}
+
+
+def generate(
+  generator: str, *, seed: int = 0, n_train: int = 1000, n_test: int = 1000, **options
+) -> Dataset:
+  """Draws a training and a test split, independent of each other, from a generator's task.
+
+  The same seed gives the same task and the same draws; `n_train` does not change the test
+  split.
+
+  Args:
+    generator: a name in GENERATORS.
+    seed: of the task (orientation, relevant features) and of the draws.
+    n_train, n_test: sizes; with n_test 0 there is no test split.
+    **options: `difficulty` and the generator's own.
+
+  Raises:
+    ValueError: for sizes or options out of range.
+  """
+  if n_train < 1 or n_test < 0 or seed < 0:
+    raise ValueError(f"n_train {n_train}, n_test {n_test} or seed {seed} is out of range")
+  task = GENERATORS[generator](seed, **options)
+  regression = task.num_classes == 0
+
+  def draw(stream, n):
+    x, y = task.sample(np.random.default_rng([seed, stream]), n)
+    return Examples(x.astype(np.float32), y.astype(np.float32 if regression else np.int32))
+
+  train = draw(0, n_train)
+  dim = train.inputs.shape[1]
+  info = Info(
+    name=f"synthetic:{generator}",
+    task="regression" if regression else "classification",
+    input_shape=(dim,),
+    num_classes=task.num_classes,
+    class_names=tuple(str(c) for c in range(task.num_classes)),
+    feature_names=tuple(f"x{i}" for i in range(dim)),
+    bayes_accuracy=None if regression else task.bayes,
+    bayes_mse=task.bayes if regression else None,
+    target_name="y",
+  )
+  return Dataset(train, None, draw(1, n_test) if n_test else None, info)
