@@ -1,0 +1,68 @@
+"""Neural kernels: analytic NNGP and NTK, empirical NTK, training at infinite width."""
+
+from lib.kernels.analytic import (
+  Covariance,
+  Kernel,
+  activation,
+  dense,
+  from_dual,
+  fully_connected,
+  input_covariance,
+  serial,
+)
+from lib.kernels.duals import (
+  ACTIVATIONS,
+  Dual,
+  abrelu_dual,
+  abs_dual,
+  activation_dual,
+  activation_function,
+  activation_mean,
+  erf_dual,
+  hermite_dual,
+  identity_dual,
+  leaky_relu_dual,
+  relu_dual,
+  sin_dual,
+)
+from lib.kernels.empirical import empirical_ntk, ntk_vector_product
+from lib.kernels.infinite_width import (
+  Flow,
+  Gaussian,
+  ensemble,
+  gradient_flow,
+  nngp_posterior,
+  predict,
+)
+
+__all__ = [
+  "ACTIVATIONS",
+  "Covariance",
+  "Dual",
+  "Flow",
+  "Gaussian",
+  "Kernel",
+  "abrelu_dual",
+  "abs_dual",
+  "activation",
+  "activation_dual",
+  "activation_function",
+  "activation_mean",
+  "dense",
+  "empirical_ntk",
+  "ensemble",
+  "erf_dual",
+  "from_dual",
+  "fully_connected",
+  "gradient_flow",
+  "hermite_dual",
+  "identity_dual",
+  "input_covariance",
+  "leaky_relu_dual",
+  "nngp_posterior",
+  "ntk_vector_product",
+  "predict",
+  "relu_dual",
+  "serial",
+  "sin_dual",
+]
