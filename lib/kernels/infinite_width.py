@@ -212,7 +212,7 @@ def ensemble(
   With R = Θ^{-1} (I − e^{−Θ t/N}), Θ and K between training points, subscript * test:
     mean = Θ_* R y,
     covariance = K_** + Θ_* R K R Θ_*ᵀ − (Θ_* R K_*ᵀ + its transpose)
-  (Lee et al. 2019, eq. 14-16). It starts at the NNGP prior at t = 0; its limit t = inf is
+  (Lee et al. 2019). It starts at the NNGP prior at t = 0; its limit t = inf is
   not the NNGP posterior, which is trained in the last layer only (`nngp_posterior`).
 
   Args:
