@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 from lib.experiment import configs
 from lib.experiment.claims import Claim
 from lib.experiment.errors import UserError, did_you_mean
+from lib.experiment.program import bind
 
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
 _FLAGS = {
@@ -42,6 +43,8 @@ class Project:
     metrics: results -> {name: number}.
     program: one member as pure functions, for `--sweep`; None when there is none.
     prepare: config -> operands of the program.
+    check: raises `UserError` for a config with impossible numbers; it is asked before
+      anything is run, about every value of a sweep too.
     summary: a line for reports, by default the first of `main.py`'s docstring.
   """
 
@@ -52,6 +55,7 @@ class Project:
   metrics: Callable[[Mapping[str, Any]], Mapping[str, Any]]
   program: Any = None
   prepare: Callable[[ConfigDict], Any] = lambda config: ()
+  check: Callable[[ConfigDict], None] = lambda config: None
   summary: str = ""
 
 
@@ -184,9 +188,13 @@ def run(
   from lib.experiment import context, progress, rundir
   from lib.experiment import sweep as sweep_module
 
+  project.check(config)
   axes = sweep_module.parse(config, sweeps)
   if axes and project.program is None:
     raise UserError(f"'{project.name}' is not one pure function, so it cannot be swept.")
+  for axis in axes:
+    for value in axis.values:
+      project.check(bind(config, {axis.key: value}))
   identity = {"project": project.name, **configs.as_json(config)}
   if axes:
     identity["sweep"] = {axis.key: list(axis.values) for axis in axes}

@@ -157,6 +157,7 @@ def test_full_disk(command, tmp_path):
     (("--config.sede=1",), "no key 'sede'. Did you mean 'seed'?"),
     (("--config.steps=many",), "'steps' takes an integer, not 'many'"),
     (("--config.step_size=-1",), "step_size has to be positive"),
+    (("--sweep=step_size=0.1,-1",), "step_size has to be positive"),
     (("--config.noise",), "has no value"),
     (("--sweep=noize=1,2",), "no key 'noize'. Did you mean 'noise'?"),
     (("--sweep=noise",), "has no values"),

@@ -8,13 +8,17 @@ import numpy as np
 
 from lib import experiment, plotting
 from lib.experiment import Claim, Figure, Program, UserError
-from lib.experiment import claims as check
+from lib.experiment import claims
+
+
+def check(config):
+  """Refuses a step that goes uphill."""
+  if config.step_size < 0:
+    raise UserError(f"step_size has to be positive, not {config.step_size}.")
 
 
 def prepare(config):
   """The minimum of the parabola as the operand."""
-  if config.step_size < 0:
-    raise UserError(f"step_size has to be positive, not {config.step_size}.")
   return np.linspace(1.0, 2.0, config.width, dtype=np.float32)
 
 
@@ -69,13 +73,14 @@ PROJECT = experiment.Project(
       source="by hand",
       statement="Without noise the loss vanishes.",
       expected="below 1e-3",
-      check=lambda r: check.below(r["second"]["final_loss"], 1e-3, quantity="loss"),
+      check=lambda r: claims.below(r["second"]["final_loss"], 1e-3, quantity="loss"),
     ),
   ),
   (Figure("loss", "Loss over time.", draw),),
   lambda r: {"final_loss": r["first"]["final_loss"].mean()},
   program=PROGRAM,
   prepare=prepare,
+  check=check,
 )
 
 if __name__ == "__main__":
