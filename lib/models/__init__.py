@@ -1,0 +1,23 @@
+"""Network architectures (flax.linen), whole and layer by layer."""
+
+from lib.models.blocks import Block, apply, blocks, count, init, weight_matrices
+from lib.models.bottleneck import VIB
+from lib.models.initialisers import kernel_and_bias
+from lib.models.mlp import MLP, DenseLayer, activation
+from lib.models.resnet import PreActResNet, ResidualUnit
+
+__all__ = [
+  "MLP",
+  "VIB",
+  "Block",
+  "DenseLayer",
+  "PreActResNet",
+  "ResidualUnit",
+  "activation",
+  "apply",
+  "blocks",
+  "count",
+  "init",
+  "kernel_and_bias",
+  "weight_matrices",
+]
