@@ -44,8 +44,8 @@ def get_config(preset="default"):
   """Six points of a sine, widths 10² to 10⁶ (the paper: 10² to 10⁴), controls, real data.
 
   Expect the sums of a and a0 to move like m^{-1/2}, those of b to follow the line of the
-  infinite-width theory within a few per cent from m = 10⁴ on, and energies of 1. Three to four
-  minutes on two CPU cores.
+  infinite-width theory (to 10 % at m = 10⁴, 0.4 % at 10⁶), and energies of 1. Three to four
+  minutes on two CPU cores, 200 networks at small widths and 4 at the largest.
   """
   config = ConfigDict()
   config.seed = 0  # first seed; a seed is one network

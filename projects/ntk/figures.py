@@ -237,7 +237,7 @@ def theory(results):
     xlabel="flow time $t$", ylabel="$B_1(t) - B_1(0)$", title=f"diabetes, {_power(m)}"
   )
   axes[0].plot([], [], color="black", lw=0.8, ls=(0, (4, 3)), label="infinite width")
-  axes[0].legend()
+  axes[0].legend(loc="center right", bbox_to_anchor=(1.0, 0.62))
   shown = [w for w in q.widths(stage) if q.networks(stage, w) >= 8] or q.widths(stage)
   shades = np.linspace(0.25, 0.95, len(shown))
   for w, shade in zip(shown, shades, strict=True):
@@ -364,5 +364,10 @@ FIGURES = (
   Figure("theory", "The infinite-width prediction of B against the simulation.", theory),
   Figure("controls", "Odd activations and the mean-field parametrisation.", controls),
   Figure("tightness", "Fourth moments of increments (Theorem 1).", moments),
-  Figure("real_outputs", "Networks on the diabetes regression.", real_data),
+  Figure(
+    "real_outputs",
+    "Networks on the diabetes regression; a point is the mean of the patients of equal index, "
+    "its area their number.",
+    real_data,
+  ),
 )

@@ -4,8 +4,8 @@
     L = Σ_i w_i (f(x_i) − y_i)²,   Σ_i w_i = 1,   dθ/dt = −½ γ ∇L,
 with α = m^{-c}, γ = m^{2c−1}. NTK parametrisation is c = 1/2: α = 1/√m, γ = 1. Mean field is
 c = 1: α = 1/m and a flow sped up by m (Mei, Montanari and Nguyen 2018; Chizat and Bach
-2018), without which nothing would be learned at m → ∞. In between the tangent kernel starts at
-the same size, and parameters move by m^{c−1} (Geiger et al. 2020).
+2018), without which nothing would be learned at m → ∞. For every c the tangent kernel starts
+at the same size, and parameters move by m^{c−1}.
 Per neuron, with r_i = f(x_i) − y_i and β = αγ = m^{c−1}:
     da_j/dt  = −β Σ_i w_i r_i σ'(a_j x_i + a0_j) x_i b_j,
     da0_j/dt = −β Σ_i w_i r_i σ'(a_j x_i + a0_j) b_j,

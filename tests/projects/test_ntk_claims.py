@@ -134,7 +134,7 @@ FAILURES = {
   "energy_change_faster": relu(energy_change=(0.02, -0.5)),
   "odd_activation_control": {"tanh": made_up(WIDTHS[:3]), "erf": made_up(WIDTHS[:3])},
   "mean_field_control": {"mean_field": made_up(WIDTHS[:3])},
-  "mean_field_not_tight": {"mean_field": made_up(WIDTHS[:3])},
+  "mean_field_not_tight": {"mean_field": made_up(WIDTHS[:3], networks=400)},
   "wider_than_paper": relu(a=(0.2, 0.3), b=(0.4, -0.5), error=(0.5, 0.0)),
   "descent_is_flow": {"flow": made_up_flow(order=0.0, size=0.1)},
   "real_data": {"real": made_up(WIDTHS[:3], error=(0.5, 0.0))},

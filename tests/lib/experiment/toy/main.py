@@ -7,8 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lib import experiment, plotting
-from lib.experiment import Claim, Figure, Program, UserError
-from lib.experiment import claims
+from lib.experiment import Claim, Figure, Program, UserError, claims
 
 
 def check(config):
