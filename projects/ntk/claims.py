@@ -13,7 +13,7 @@ ENOUGH = 8  # networks below which a fourth moment or a distribution is not esti
 
 # Exponents count as −1/2 inside this interval. The maximum of m Gaussians grows like
 # √(2 log m), which adds +0.07 over these widths, and m = 100 is not yet asymptotic.
-HALF = (-0.65, -0.3)
+HALF = (-0.65, -0.35)
 BOUNDED = 0.2  # exponent below which a fourth moment counts as not growing
 
 
@@ -367,14 +367,14 @@ CLAIMS = (
     "parameters_rest",
     "Figs. 2, 4",
     "No single parameter changes in a wide network.",
-    "max_j |change| of a, a0 and b falls like m^-0.5 (exponent in [-0.65, -0.3])",
+    "max_j |change| of a, a0 and b falls like m^-0.5 (exponent in [-0.65, -0.35])",
     parameters_rest,
   ),
   Claim(
     "pre_sums_rest",
     "Fig. 3",
     "The cumulative sums of the pre-neuronal parameters do not change in a wide network.",
-    "sup_s |shift| of A and A0 falls like m^-0.5 (exponent in [-0.65, -0.3])",
+    "sup_s |shift| of A and A0 falls like m^-0.5 (exponent in [-0.65, -0.35])",
     pre_sums_rest,
   ),
   Claim(
@@ -395,7 +395,7 @@ CLAIMS = (
     "energies_conserved",
     "Theorem 2, Figs. 6, 7",
     "The energies of a, a0 and b are 1 at all times in the limit of infinite width.",
-    "max_t |E − 1| is O(m^-0.5) (exponent below -0.3) and below 0.01 at the largest width",
+    "max_t |E − 1| is O(m^-0.5) (exponent below -0.35) and below 0.01 at the largest width",
     energies_conserved,
   ),
   Claim(
@@ -424,7 +424,7 @@ CLAIMS = (
     "odd_activation_control",
     "control",
     "With an odd activation E[σ] = 0, and B rests like A.",
-    "sup_s |shift| of B: exponent in [-0.65, -0.3], below 0.2 of ReLU's at the end",
+    "sup_s |shift| of B: exponent in [-0.65, -0.35], below 0.2 of ReLU's at the end",
     odd_activations,
     control=True,
   ),
