@@ -105,10 +105,18 @@ class Checkpoints:
       shutil.rmtree(path, ignore_errors=True)
 
 
+@contextlib.contextmanager
 def _checkpointer():
+  """An orbax checkpointer that raises what goes wrong without logging it as well."""
   import orbax.checkpoint as ocp  # half a second that a run without checkpoints saves
 
-  return ocp.StandardCheckpointer()
+  before = logging.get_verbosity()
+  logging.set_verbosity(logging.FATAL)
+  try:
+    with ocp.StandardCheckpointer() as checkpointer:
+      yield checkpointer
+  finally:
+    logging.set_verbosity(before)
 
 
 def _digests(path: pathlib.Path) -> dict[str, str]:
