@@ -150,10 +150,12 @@ class _Batches:
   # --- the plan
 
   def _load_plan(self) -> Plan | None:
+    """The plan of an earlier attempt, unless it was for other devices."""
     try:
-      return Plan(**json.loads((self.directory / "plan.json").read_text("utf-8")))
+      plan = Plan(**json.loads((self.directory / "plan.json").read_text("utf-8")))
     except (OSError, ValueError, TypeError):
       return None
+    return None if plan.batch % self.mesh.size else plan
 
   def _store_plan(self, plan: Plan) -> Plan:
     text = json.dumps(plan._asdict()).encode()
