@@ -456,7 +456,7 @@ CLAIMS = (
     "descent_is_flow",
     "control",
     "Gradient descent as simulated is the gradient flow that the theorems are about.",
-    "B differs by less than 1 % from an integrator of order 5, in order 0.8 to 1.2 of the step",
+    "B differs by less than 1 % from an integrator of order 5; order in the step 0.8 to 1.2",
     descent_is_flow,
     control=True,
   ),
