@@ -101,7 +101,13 @@ def test_many_points_in_chunks_equal_few_at_a_time():
   sigma, scale = network.activation_function("relu"), network.scale(0.5, 12)
   data = network.Data(*(jnp.asarray(v, jnp.float32) for v in (x, y, w)))
   whole = jax.jit(lambda theta: network.flow_field(sigma, scale, data, theta))(theta)
-  move = jax.jit(lambda x, rho: network.move(sigma, theta, x, rho) - theta)
+  first = network.Scale(jnp.float32(1), jnp.float32(1))
+
+  @jax.jit
+  def move(x, rho):  # of one point, with residual 1 and weight rho
+    one = network.Data(x, jnp.zeros(1), rho)
+    return network.descent_step(sigma, first, one, 1.0, theta, jnp.ones(1))[0] - theta
+
   residual = np.asarray(network.outputs(sigma, scale.output, theta, data.x)) - y
   parts = np.zeros(theta.shape)
   for i in range(45):
