@@ -169,12 +169,10 @@ def run_mlp(options):
   images, labels, source = mnist_arrays(options.examples)
   data = training.Data(training.Split(jnp.asarray(images), jnp.asarray(labels)))
   task = training.Task(models.MLP(widths[1:]), batch_size=100)
-  hypers = training.Hypers(jnp.asarray(1e-3))
+  hypers = training.Hypers(1e-3)  # plain numbers, as in a run that sweeps nothing
   state = training.init(task, jax.random.key(0), hypers, data)
-  epoch, compile_s = compiled(functools.partial(training.epoch, task), hypers, state, data)
-  found = rounds(
-    lambda: epoch(hypers, state, data), operations(widths, len(labels)), options.rounds
-  )
+  epoch, compile_s = compiled(functools.partial(training.epoch, task, hypers), state, data)
+  found = rounds(lambda: epoch(state, data), operations(widths, len(labels)), options.rounds)
   ours = report(f"MLP, one epoch of {len(labels)} ({source}), scan", found, compile_s)
   if options.torch:
     theirs = min(

@@ -2,19 +2,21 @@
 
 Members (seeds × swept values) are a vmapped axis. The axis is cut into batches that fit a
 memory budget, each batch is sharded over the devices, and the steps of a batch run as
-compiled chunks between which the host writes checkpoints, metrics and progress.
+compiled chunks between which the host writes checkpoints, metrics and progress. On a CPU the
+members of a device go through a chunk in groups whose state stays in the cache.
 """
 
 import itertools
 import json
 import pathlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 from absl import logging
+from jax import lax
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 from ml_collections import ConfigDict
@@ -27,6 +29,7 @@ from lib.experiment.program import Program, bind
 PyTree = Any
 Key = str | tuple[str, ...]
 _AXIS = "members"
+_CACHE = 2**21  # bytes of state that a group of members should take on a CPU
 _CHUNKS = 20  # compiled chunks in which a batch's steps run, unless the program says
 
 
@@ -235,6 +238,8 @@ class _Batches:
       "finish": (finish, 2, ()),
     }[name]
     batched = jax.vmap(function, in_axes=(0, None, *[0] * mapped))
+    if name == "advance":
+      batched = _in_groups(batched, self._group())
     if self.mesh.size > 1:
       batched = jax.shard_map(
         batched,
@@ -244,6 +249,15 @@ class _Batches:
         check_vma=False,
       )
     return jax.jit(batched, donate_argnums=donate)
+
+  def _group(self) -> int:
+    """How many members of a device advance together: all, or on a CPU what its cache holds."""
+    local = self.plan.batch // self.mesh.size
+    if self.mesh.devices.flat[0].platform != "cpu":
+      return local
+    leaves = jax.tree.leaves(self._compiled("init")[1])
+    state = sum(x.size * x.dtype.itemsize for x in leaves) / self.plan.batch
+    return _nearest_divisor(local, _CACHE / max(state, 1))
 
   def _signature(self):
     """What a compiled function depends on, but for the batch and the length."""
@@ -375,6 +389,25 @@ class _Batches:
           )
           + "Try a smaller step size or look at the data."
         )
+
+
+def _in_groups(batched: Callable, group: int) -> Callable:
+  """`batched(values, operands, state)`, one group of members after the other."""
+
+  def run(values, operands, state):
+    if group == len(jax.tree.leaves(values)[0]):
+      return batched(values, operands, state)
+    groups = jax.tree.map(lambda x: x.reshape(-1, group, *x.shape[1:]), (values, state))
+    out = lax.map(lambda one: batched(one[0], operands, one[1]), groups)
+    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), out)
+
+  return run
+
+
+def _nearest_divisor(count: int, target: float) -> int:
+  """The divisor of `count` whose ratio to the target is nearest to one."""
+  divisors = [d for d in range(1, count + 1) if count % d == 0]
+  return min(divisors, key=lambda d: max(d / target, target / d))
 
 
 def _join(history: list) -> Any:

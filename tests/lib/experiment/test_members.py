@@ -58,6 +58,23 @@ def test_members_equal_a_loop_over_single_runs(tmp_path):
       np.testing.assert_allclose(found["nested"]["sizes"][i, j], sizes, rtol=1e-5)
 
 
+@pytest.mark.parametrize("cache", [1, 120, 10**9])  # bytes; a member's state takes 40
+def test_groups_that_fit_the_cache_change_nothing(tmp_path, monkeypatch, cache):
+  monkeypatch.setattr(members, "_CACHE", cache)
+  found = Context(tmp_path).members("walk", _program(), _config(), jnp.float32(1.0), OVER)
+  for i, seed in enumerate(OVER["seed"]):
+    for j, scale in enumerate(OVER["scale"]):
+      x, sizes = _reference(seed, scale)
+      np.testing.assert_allclose(found["x"][i, j], x, rtol=1e-5, atol=1e-6)
+      np.testing.assert_allclose(found["nested"]["sizes"][i, j], sizes, rtol=1e-5)
+
+
+def test_groups_divide_the_members_of_a_device():
+  found = {n: members._nearest_divisor(n, 6.4) for n in (1, 4, 7, 12, 13, 40, 43)}
+  assert found == {1: 1, 4: 4, 7: 7, 12: 6, 13: 13, 40: 8, 43: 43}
+  assert members._nearest_divisor(43, 0.01) == 1
+
+
 def test_small_memory_budget_cuts_batches_without_changing_results(tmp_path):
   program, config, one = _program(4096), _config(), jnp.float32(1.0)
   whole = Context(tmp_path / "whole").members("walk", program, config, one, OVER)
