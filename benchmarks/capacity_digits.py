@@ -2,13 +2,14 @@
 
     python benchmarks/capacity_digits.py [--torch] [--rounds=3] [--epochs=20]
 
-Eight cells (Table 1 and CP, LS) × 10 seeds as one vmapped program, with the data, network,
-batches and both information-complexity terms of the project (weights tell the cells apart, so
-all members compute both terms). PyTorch trains the 80 runs one after the other and computes
-only the terms that a cell has; it is timed on one run of each cell. Rates count the matrix
-products of the minibatches and, apart, those of the fake inputs too; see training_speed.py for
-how the machine's matmul rate is measured around every round. Compilation is timed apart.
-`training_speed.py members` has the same without the terms, on arrays of the digits' shape.
+Eight cells (Table 1 and CP, LS) × 10 seeds as one program, run by `lib.experiment`'s engine
+over all host devices, with the data, network, batches and both information-complexity terms of
+the project (weights tell the cells apart, so all members compute both terms). PyTorch trains
+the 80 runs one after the other and computes only the terms that a cell has; it is timed on one
+run of each cell. Rates count the matrix products of the minibatches and, apart, those of the
+fake inputs too; see training_speed.py for how the machine's matmul rate is measured around
+every round. Compilation is timed apart. `training_speed.py members` has the same without the
+terms, on arrays of the digits' shape.
 """
 
 import argparse
@@ -19,7 +20,6 @@ import sys
 import time
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
@@ -27,7 +27,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 import training_speed
 
 from lib import information, training
-from lib.experiment import bind, configs
+from lib.experiment import Program, bind, configs
 from projects.capacity import experiment
 
 CELLS = {  # weights of mic, eic, confidence, smoothing, and weight decay
@@ -42,8 +42,11 @@ CELLS = {  # weights of mic, eic, confidence, smoothing, and weight decay
 }
 
 
+NUMBERS = ("mic", "eic", "confidence", "smoothing", "decay")
+
+
 def program(config, operands):
-  """(seeds, weights) -> training losses of all members."""
+  """One member: a training run with both terms, weighted by the config's numbers."""
   model = experiment.network(config, 10)
   channels = experiment.channels(model, operands["pool"].inputs.shape[1:])
   chosen = experiment.reading(config)
@@ -62,15 +65,27 @@ def program(config, operands):
     model, terms, epochs=config.train.epochs, batch_size=config.train.batch_size
   )
 
-  def run(seed, weights):
-    split_key, train_key = jax.random.split(jax.random.key(seed))
-    rows = experiment.split_rows(config, operands, split_key)
-    found = training.Data(experiment.splits(config, operands, rows).train)
-    named = dict(zip(terms, weights[:4], strict=True))
-    hypers = training.Hypers(jnp.asarray(1e-3), weights[4], named)
-    return training.train(task, train_key, hypers, found)[1]["train_loss"]
+  def hypers(config):
+    return training.Hypers(1e-3, config.decay, {name: config[name] for name in terms})
 
-  return jax.vmap(run)
+  def data(config, operands, rows):
+    return training.Data(experiment.splits(config, operands, rows).train)
+
+  def init(config, operands):
+    split_key, train_key = jax.random.split(jax.random.key(config.seed))
+    rows = experiment.split_rows(config, operands, split_key)
+    found = data(config, operands, rows)
+    return training.init(task, train_key, hypers(config), found), rows
+
+  def step(config, operands, state):
+    run, rows = state
+    run, measured = training.epoch(task, hypers(config), run, data(config, operands, rows))
+    return (run, rows), {"loss": measured["train_loss"]}
+
+  def finish(config, operands, state, history):
+    return {"loss": history["loss"]}
+
+  return Program(init, step, finish, steps=lambda config: config.train.epochs)
 
 
 def torch_run(widths, images, labels, config, weights):
@@ -136,19 +151,21 @@ def main():
   config = bind(configs.load("configs/capacity.py"), changes)
   operands = experiment.prepare(config)
   widths = (64, options.hidden, options.hidden, 10)
-  grid = [(seed, weights) for weights in CELLS.values() for seed in range(10)]
-  seeds = jnp.asarray([seed for seed, _ in grid])
-  weights = jnp.asarray([w for _, w in grid])
-
-  run, compile_s = training_speed.compiled(program(config, operands), seeds, weights)
-  minibatches = training_speed.operations(widths, options.train) * options.epochs * len(grid)
+  columns = [(seed, *weights) for weights in CELLS.values() for seed in range(10)]
+  count = len(columns)
+  with config.unlocked():
+    config.update(dict.fromkeys(NUMBERS, 0.0))
+  run, compile_s = training_speed.engine(
+    program(config, operands), config, operands, {("seed", *NUMBERS): columns}
+  )
+  minibatches = training_speed.operations(widths, options.train) * options.epochs * count
   sizes = [a * b for a, b in itertools.pairwise(widths)]
   fake = config.regulariser.laws * config.regulariser.samples
-  steps = -(-options.train // config.train.batch_size) * options.epochs * len(grid)
+  steps = -(-options.train // config.train.batch_size) * options.epochs * count
   # two terms: the whole network, and each layer forward and with its weights' gradient
   terms = 2 * steps * (training_speed.operations(widths, fake) + 4 * sum(sizes) * fake)
-  found = training_speed.rounds(lambda: run(seeds, weights), minibatches, options.rounds)
-  name = f"capacity: {len(grid)} runs of {options.epochs} epochs, minibatches"
+  found = training_speed.rounds(run, minibatches, options.rounds)
+  name = f"capacity: {count} runs of {options.epochs} epochs, minibatches"
   ours = training_speed.report(name, found, compile_s)
   share = max(ratio for _, ratio, _ in found) * (1 + terms / minibatches)
   print(f"  with the products of the fake inputs: {share:.2f} of the matmul rate")
@@ -165,7 +182,7 @@ def main():
       spent = [torch_run(widths, images, labels, config, w) for w in CELLS.values()]
       theirs = sum(spent) * 10
       print(
-        f"  PyTorch, {len(grid)} runs in sequence, {threads} thread(s): {theirs:.1f} s; "
+        f"  PyTorch, {count} runs in sequence, {threads} thread(s): {theirs:.1f} s; "
         f"ratio {theirs / ours:.2f}",
         flush=True,
       )

@@ -4,11 +4,13 @@
 
 - `mlp`: one epoch of 784-1024-1024-10, minibatches of 100, Adam, 60,000 examples (MNIST
   where ANSATZ_DATA_DIR has it, otherwise arrays of its shape).
-- `members`: 8 cells × 10 seeds of 64-128-128-10, minibatches of 50, one program; PyTorch
-  trains the 80 one after the other (timed on `--torch_runs` of them). JAX_NUM_CPU_DEVICES=2
-  also shards the members over two host devices.
+- `members`: 8 cells × 10 seeds of 64-128-128-10, minibatches of 50, one program, run by
+  `lib.experiment`'s engine as in a project (sharded over the host devices, in groups that stay
+  in the cache) and, for comparison, plainly vmapped; PyTorch trains the 80 one after the other
+  (timed on `--torch_runs` of them).
 - `resnet`: a step of ResNet-20, minibatch of 128, inside `lax.scan` and in a host loop.
 
+A CPU is made into as many devices as it has cores, as the entry point does.
 The matmul rate is that of a square product of size 2,000, measured before and after every
 round because the machine may be shared; the better of both is used for a round. Counted are
 the products of the forward pass, of the gradients of the weights and of those of the layers'
@@ -21,13 +23,19 @@ import argparse
 import functools
 import itertools
 import os
+import tempfile
 import time
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 
-from lib import models, training
+jax.config.update("jax_num_cpu_devices", os.cpu_count())
+
+import jax.numpy as jnp  # noqa: E402
+import numpy as np  # noqa: E402
+from ml_collections import ConfigDict  # noqa: E402
+
+from lib import models, training  # noqa: E402
+from lib.experiment import Context, Program  # noqa: E402
 
 REFERENCE = 2000
 
@@ -94,6 +102,20 @@ def compiled(function, *args):
   start = time.perf_counter()
   executable = jax.jit(function).lower(*args).compile()
   return executable, time.perf_counter() - start
+
+
+def engine(program, config, operands, over):
+  """A function that runs all members with the engine, and its seconds of compiling."""
+  count = itertools.count()
+  folder = tempfile.TemporaryDirectory()
+  ctx = Context(folder.name)
+
+  def run():
+    return ctx.members(f"round {next(count)}", program, config, operands, over)
+
+  run()
+  run.folder = folder  # lives as long as the function
+  return run, ctx.clock.compile_s
 
 
 def operations(widths, examples):
@@ -189,37 +211,49 @@ def run_members(options):
   labels = generator.integers(0, 10, examples).astype(np.int32)
   data = training.Data(training.Split(jnp.asarray(images), jnp.asarray(labels)))
   cells = [(s, p, d) for s in (0.0, 0.1) for p in (0.0, 0.1) for d in (0.0, 1e-4)]
-  grid = jnp.asarray([cell for cell in cells for _ in range(10)])
-  keys = jax.random.split(jax.random.key(0), len(grid))
+  count = 10 * len(cells)
   terms = {
     "uniform_kl": training.terms.uniform_kl,
     "confidence_penalty": training.terms.confidence_penalty,
   }
   task = training.Task(models.MLP(widths[1:]), terms=terms, batch_size=batch, epochs=epochs)
-  hypers = training.Hypers(
-    jnp.full(len(grid), 1e-3),
-    grid[:, 2],
-    {"uniform_kl": grid[:, 0], "confidence_penalty": grid[:, 1]},
+
+  def hypers(config):
+    weights = {"uniform_kl": config.smoothing, "confidence_penalty": config.penalty}
+    return training.Hypers(1e-3, config.decay, weights)
+
+  program = Program(
+    lambda config, data: training.init(
+      task, jax.random.key(config.seed), hypers(config), data
+    ),
+    lambda config, data, state: training.epoch(task, hypers(config), state, data),
+    lambda config, data, state, history: {"loss": history["train_loss"][-1]},
+    steps=lambda config: epochs,
   )
+  config = ConfigDict({"seed": 0, "smoothing": 0.0, "penalty": 0.0, "decay": 0.0})
   shapes = [
     (batch, a, b, index > 0) for index, (a, b) in enumerate(itertools.pairwise(widths))
   ]
-  limit = batched_rate(len(grid), shapes) / matmul_rate()
-  print(f"members: batched products alone {limit:.2f} of the matmul rate", flush=True)
+  limit = batched_rate(count, shapes) / matmul_rate()
+  print(f"members: batched products alone, one device: {limit:.2f} of the matmul rate")
 
-  work = operations(widths, examples) * epochs * len(grid)
-  train = jax.vmap(functools.partial(training.train, task), (0, 0, None))
-  times = {}
-  devices = jax.devices()
-  for count in sorted({1, len(devices)}):
-    mesh = jax.sharding.Mesh(np.array(devices[:count]), ("members",))
-    split = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("members"))
-    whole = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
-    args = (*jax.device_put((keys, hypers), split), jax.device_put(data, whole))
-    run, compile_s = compiled(train, *args)
-    found = rounds(functools.partial(run, *args), work, options.rounds)
-    name = f"members: {len(grid)} runs of {epochs} epochs on {count} device(s)"
-    times[count] = report(name, found, compile_s)
+  work = operations(widths, examples) * epochs * count
+  columns = [(seed, *cell) for cell in cells for seed in range(10)]
+  run, compile_s = engine(
+    program, config, data, {("seed", "smoothing", "penalty", "decay"): columns}
+  )
+  name = f"members: {count} runs of {epochs} epochs on {len(jax.devices())} device(s)"
+  ours = report(name, rounds(run, work, options.rounds), compile_s)
+
+  columns = [jnp.asarray(column) for column in zip(*columns, strict=True)]
+
+  def train(seed, *numbers):
+    numbers = dict(zip(("smoothing", "penalty", "decay"), numbers, strict=True))
+    return training.train(task, jax.random.key(seed), hypers(ConfigDict(numbers)), data)
+
+  plain, compile_s = compiled(jax.vmap(train), *columns)
+  found = rounds(functools.partial(plain, *columns), work, options.rounds)
+  report("members: the same, one vmapped function on one device", found, compile_s)
   if options.torch:
     chosen = np.linspace(0, len(cells) - 1, options.torch_runs).astype(int)
     for threads in sorted({1, os.cpu_count()}):
@@ -227,10 +261,10 @@ def run_members(options):
         torch_epochs(widths, images, labels, batch, epochs, *cells[i], threads=threads)
         for i in chosen
       ]
-      theirs = float(np.mean(spent)) * len(grid)
+      theirs = float(np.mean(spent)) * count
       print(
-        f"  PyTorch, {len(grid)} runs in sequence, {threads} thread(s): {theirs:.2f} s; "
-        f"ratio {theirs / min(times.values()):.2f}",
+        f"  PyTorch, {count} runs in sequence, {threads} thread(s): {theirs:.2f} s; "
+        f"ratio {theirs / ours:.2f}",
         flush=True,
       )
 
