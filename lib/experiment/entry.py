@@ -58,6 +58,20 @@ class Project:
   check: Callable[[ConfigDict], None] = lambda config: None
   summary: str = ""
 
+  @classmethod
+  def of(cls, name: str, experiment, claims, figures) -> "Project":
+    """A project from its modules, by the names they use.
+
+    Args:
+      name: of the project.
+      experiment: has `run`, and where there are such `PROGRAM`, `prepare` and `check`.
+      claims: has `CLAIMS` and `metrics`.
+      figures: has `FIGURES`.
+    """
+    names = {"program": "PROGRAM", "prepare": "prepare", "check": "check"}
+    given = {key: getattr(experiment, n) for key, n in names.items() if hasattr(experiment, n)}
+    return cls(name, experiment.run, claims.CLAIMS, figures.FIGURES, claims.metrics, **given)
+
 
 def main(project: Project) -> None:
   """Parses the command line, runs the project and exits.

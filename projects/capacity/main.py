@@ -1,19 +1,9 @@
 """Channel capacity of networks as a regulariser (MIC, EIC): Tables 1 and 2 with controls."""
 
-from lib import experiment
-from projects.capacity import claims, figures
-from projects.capacity.experiment import PROGRAM, check, prepare, run
+from lib.experiment import Project, main
+from projects.capacity import claims, experiment, figures
 
-PROJECT = experiment.Project(
-  "capacity",
-  run,
-  claims.CLAIMS,
-  figures.FIGURES,
-  claims.metrics,
-  prepare=prepare,
-  program=PROGRAM,
-  check=check,
-)
+PROJECT = Project.of("capacity", experiment, claims, figures)
 
 if __name__ == "__main__":
-  experiment.main(PROJECT)
+  main(PROJECT)

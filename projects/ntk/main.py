@@ -1,19 +1,9 @@
 """Energy conservation and cumulative sums of parameters in wide networks (Fig. 1-7)."""
 
-from lib import experiment
-from projects.ntk import claims, figures
-from projects.ntk.experiment import PROGRAM, check, prepare, run
+from lib.experiment import Project, main
+from projects.ntk import claims, experiment, figures
 
-PROJECT = experiment.Project(
-  "ntk",
-  run,
-  claims.CLAIMS,
-  figures.FIGURES,
-  claims.metrics,
-  prepare=prepare,
-  program=PROGRAM,
-  check=check,
-)
+PROJECT = Project.of("ntk", experiment, claims, figures)
 
 if __name__ == "__main__":
-  experiment.main(PROJECT)
+  main(PROJECT)
