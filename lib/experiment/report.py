@@ -13,7 +13,7 @@ from absl import logging
 from lib.experiment import claims as claims_module
 
 _PACKAGES = ("ansatz", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
-_WORDS = {
+WORDS = {
   "reproduced": "reproduced",
   "partly": "partly",
   "not_reproduced": "not reproduced",
@@ -112,10 +112,10 @@ def print_claims(title: str, rows: Sequence[Mapping[str, Any]], console) -> None
       Text(quantity + measured_text(row)),
       Text(str(row["seeds"])),
       Text(row["expected"]),
-      Text(_WORDS[row["verdict"]], style=_COLOURS[row["verdict"]]),
+      Text(WORDS[row["verdict"]], style=_COLOURS[row["verdict"]]),
     )
   console.print(table)
-  counts = [f"{n} {_WORDS[v]}" for v in claims_module.VERDICTS if (n := _count(rows, v))]
+  counts = [f"{n} {WORDS[v]}" for v in claims_module.VERDICTS if (n := _count(rows, v))]
   console.print(f"{len(rows)} claims: {', '.join(counts)}.")
 
 
@@ -134,11 +134,11 @@ def markdown(results: Mapping[str, Any], figures: Sequence[Figure], summary: str
       row["expected"],
       f"{row['quantity']} {measured_text(row)}".strip(),
       str(row["seeds"]),
-      _WORDS[row["verdict"]],
+      WORDS[row["verdict"]],
     ]
     lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
   lines += ["", "### Why", ""]
-  lines += [f"- **{r['id']}**, {_WORDS[r['verdict']]}: {r['why']}" for r in results["claims"]]
+  lines += [f"- **{r['id']}**, {WORDS[r['verdict']]}: {r['why']}" for r in results["claims"]]
   lines += ["", "## Figures", ""]
   for figure in figures:
     lines += [f"![{figure.name}](figures/{figure.name}.png)", "", figure.caption, ""]

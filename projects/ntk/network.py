@@ -74,9 +74,9 @@ def blocks(width: int, limit: int | None = None) -> tuple[int, int]:
 
 
 def initial(key: Array, width: int) -> Array:
-  """θ(0) ~ N(0, I_{3m}) as (blocks, 3, block), float32."""
-  count, block = blocks(width)
-  return jax.random.normal(key, (count, 3, block), jnp.float32)
+  """θ(0) ~ N(0, I_{3m}) as (blocks, 3, block), float32; a draw is the same for any blocks."""
+  drawn = jax.random.normal(key, (3, width), jnp.float32)
+  return jnp.moveaxis(drawn.reshape(3, *blocks(width)), 1, 0)
 
 
 def neurons(theta: Array) -> Array:

@@ -143,6 +143,14 @@ def test_blocks_cover_the_width(width):
   assert block <= 16_384 or count == 1
 
 
+def test_a_seed_is_the_same_network_in_any_blocks(monkeypatch):
+  first = network.initial(jax.random.key(5), 40_000)
+  monkeypatch.setattr(network, "_BLOCK", 500)
+  second = network.initial(jax.random.key(5), 40_000)
+  assert first.shape != second.shape
+  np.testing.assert_array_equal(network.neurons(first), network.neurons(second))
+
+
 def test_sums_over_many_neurons_keep_their_digits():
   width = 1_000_000
   theta = network.initial(jax.random.key(0), width)

@@ -1,0 +1,58 @@
+"""Writes the ledger of finished runs: all claims with their verdicts.
+
+    python -m launch.report RUNS... [--out=docs/LEDGER.md] [--html=ledger.html]
+
+RUNS are run directories, or folders that hold some. Of several runs of a project's preset the
+newest counts. The page of HTML needs no other file: the figures are inside, and its table can
+be sorted and filtered.
+"""
+
+import argparse
+import pathlib
+import sys
+from collections.abc import Sequence
+
+from launch import ledger
+from lib.experiment import UserError, rundir
+
+
+def write(runs: Sequence[ledger.Run], out: pathlib.Path, page: pathlib.Path) -> None:
+  """Writes the Markdown and the page.
+
+  Raises:
+    UserError: a file cannot be written.
+  """
+  for path, text in ((out, ledger.markdown(runs)), (page, ledger.page(runs))):
+    try:
+      path.parent.mkdir(parents=True, exist_ok=True)
+      rundir.write_whole(path, lambda file, text=text: file.write(text.encode()))
+    except OSError as error:
+      raise UserError(f"Cannot write '{path}': {error.strerror}.") from error
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+  """Parses the command line and writes; returns the exit status."""
+  parser = argparse.ArgumentParser(
+    prog="python -m launch.report",
+    description=__doc__,
+    formatter_class=argparse.RawDescriptionHelpFormatter,
+  )
+  parser.add_argument("runs", nargs="+", help="run directories, or folders that hold some")
+  parser.add_argument("--out", default="LEDGER.md", help="the Markdown (default LEDGER.md)")
+  parser.add_argument("--html", help="the page (default: --out with the ending .html)")
+  options = parser.parse_args(arguments)
+  out = pathlib.Path(options.out)
+  page = pathlib.Path(options.html) if options.html else out.with_suffix(".html")
+  try:
+    runs = ledger.collect(options.runs)
+    write(runs, out, page)
+  except UserError as error:
+    print(f"error: {error}", file=sys.stderr)
+    return 2
+  claims = sum(len(run.results["claims"]) for run in runs)
+  print(f"{claims} claims of {len(runs)} run(s): {out}, {page}")
+  return 0
+
+
+if __name__ == "__main__":
+  sys.exit(main())
