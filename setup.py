@@ -15,7 +15,7 @@ setup(
   packages=find_packages(
     include=["lib", "lib.*", "projects", "projects.*", "configs", "launch", "launch.*"]
   ),
-  package_data={"launch": ["*.html"]},
+  package_data={"launch": ["*.html", "skeleton/*.txt"]},
   install_requires=[
     "absl-py>=2.1",
     "array-record>=0.6",
