@@ -38,7 +38,15 @@ setup(
   extras_require={
     "cuda": ["jax[cuda12]>=0.7"],
     "tpu": ["jax[tpu]>=0.7"],
-    "test": ["cvxpy>=1.5", "hypothesis>=6.100", "pytest>=8", "pytest-xdist>=3.5", "ruff>=0.9"],
+    "cluster": ["submitit>=1.5"],
+    "test": [
+      "cvxpy>=1.5",
+      "hypothesis>=6.100",
+      "pytest>=8",
+      "pytest-xdist>=3.5",
+      "ruff>=0.9",
+      "submitit>=1.5",
+    ],
     "notebooks": ["jupyterlab>=4", "nbclient>=0.10", "ipykernel>=6"],
   },
 )
