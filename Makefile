@@ -1,6 +1,7 @@
 # make demo   the first two papers, end to end
 # make test   the whole suite
-# Both make a virtual environment in .venv first; PYTHON=python3.12 chooses another Python.
+# make docs   the documentation as a site
+# All make a virtual environment in .venv first; PYTHON=python3.12 chooses another Python.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -8,10 +9,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 WORKERS ?= 2
 
-.PHONY: help demo test lint install constraints clean
+.PHONY: help demo test docs lint install constraints clean
 
 help:
-	@sed -n 's/^# //p' Makefile
+	@sed -nE 's/^# ((make|All) .*)/\1/p' Makefile
 	@echo "make lint     ruff, with its format check"
 	@echo "make constraints   writes the installed versions to constraints.txt"
 
@@ -31,12 +32,21 @@ demo: $(STAMP)
 test: $(STAMP)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist=loadgroup
 
+# The site of the documentation, with warnings as errors: build/site/index.html
+docs: $(VENV)/.docs
+	DISABLE_MKDOCS_2_WARNING=true NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo build/site/index.html
+
+$(VENV)/.docs: $(STAMP)
+	$(BIN)/python -m pip install -qq --constraint constraints.txt --editable '.[docs]'
+	@touch $@
+
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
 # The versions that the suite was last run with, as pip reports them.
-constraints: $(STAMP)
+constraints: $(STAMP) $(VENV)/.docs
 	$(BIN)/python -m pip freeze --exclude-editable > constraints.txt
 
 clean:

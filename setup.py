@@ -47,6 +47,7 @@ setup(
       "ruff>=0.9",
       "submitit>=1.5",
     ],
+    "docs": ["mkdocs-gen-files>=0.5", "mkdocs-material>=9.6,<10", "mkdocstrings[python]>=1.0"],
     "notebooks": ["jupyterlab>=4", "nbclient>=0.10", "ipykernel>=6"],
   },
 )

@@ -84,10 +84,11 @@ CODE = Reading(
 class Block(NamedTuple):
   """A part of a network that can be applied alone.
 
-  apply: (params, x [batch, *input_shape]) -> [batch, ...], params being the whole network's
-    (or whatever the caller keeps the network's numbers in).
-  input_shape: shape of one input.
-  hidden: its inputs come out of a ReLU, so they are never negative.
+  Attributes:
+    apply: (params, x [batch, *input_shape]) -> [batch, ...], params being the whole network's
+      (or whatever the caller keeps the network's numbers in).
+    input_shape: shape of one input.
+    hidden: its inputs come out of a ReLU, so they are never negative.
   """
 
   apply: Callable[[Any, jax.Array], jax.Array]
