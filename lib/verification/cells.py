@@ -22,7 +22,7 @@ import numpy as np
 from lib.verification import branch_and_bound as bab
 from lib.verification import exact, jacobian, norms, polytope, propagation, sector
 from lib.verification.networks import Network
-from lib.verification.rounding import up
+from lib.verification.rounding import gamma, up
 
 POINTS = 16
 WALK = 6  # steps of hit-and-run that refresh a cell's points
@@ -366,15 +366,7 @@ class _Cell:
     lines, solver = self.lines, self.solver
     if not self._loaded:
       signs = self.node["signs"][self.cuts].astype(float)
-      solver.load(
-        polytope.Polytope(
-          lines.rows[self.cuts] * signs[:, None],
-          lines.offsets[self.cuts] * signs,
-          lines.errors[self.cuts],
-          self.low,
-          self.high,
-        )
-      )
+      solver.load(self._polytope(self.cuts, signs))
       self._loaded = True
     c, c0 = sign * lines.rows[unit], sign * lines.offsets[unit]
     found = solver.maximise(c, c0, lines.errors[unit])
@@ -401,29 +393,33 @@ class _Cell:
     share = 0.5 if bottom >= 0 else 0.5 * top / (top - bottom) if top > 0 else 1.0
     return vertex + share * (start - vertex)
 
-  def _exact_sign(self, unit, sign, found):
-    """The sign of the maximum in rational arithmetic, 0 where that stays open."""
+  def _exact_sign(self, unit, sign, found=None):
+    """The sign of max s z on the cell in rational arithmetic, 0 where that stays open.
+
+    Args:
+      unit, sign: which half-space.
+      found: what the solver proposes, whose basis is tried first.
+    """
     if self._integers is None:
       network = self.setting.network
-      edges = np.cumsum((0, *network.hidden))
-      last = int(np.searchsorted(edges, unit, side="right") - 1)
-      rows = exact.forms(network, self.node["signs"], last)
-      self._integers = () if rows is None else np.concatenate([r for r, _ in rows])
-    if not len(self._integers):
+      last = int(np.searchsorted(np.cumsum(network.hidden), unit, side="right"))
+      forms = exact.forms(network, self.node["signs"], last)
+      self._integers = np.concatenate(forms.rows), np.concatenate(forms.known)
+    rows, known = self._integers
+    if not known[unit] or not np.all(known[self.cuts]):
       return 0
     signs = self.node["signs"][self.cuts].astype(int).astype(object)
-    return exact.vertex_sign(
-      self._integers[unit] * sign,
-      self._integers[self.cuts] * signs[:, None],
-      self.low,
-      self.high,
-      found.active,
-      found.columns,
-      found.at_upper,
-    )
+    objective, rows = rows[unit] * sign, rows[self.cuts] * signs[:, None]
+    if found is not None:
+      basis = found.active, found.columns, found.at_upper
+      decided = exact.vertex_sign(objective, rows, self.low, self.high, *basis)
+      if decided:
+        return decided
+    return exact.maximum_sign(objective, rows, self.low, self.high)
 
   def _child(self, unit, sign):
-    lines, node = self.lines, self.node
+    """The side s z > 0 of the cell."""
+    node = self.node
     signs, cut = self.signs.copy(), node["cut"].copy()
     signs[unit], cut[unit] = sign, True
     cuts = np.append(self.cuts, unit)
@@ -432,19 +428,21 @@ class _Cell:
     points = self.points[np.isfinite(self.points[:, 0])]
     if extra is not None:
       points = np.concatenate([extra[None], points])
-    slack = (points @ lines.rows[cuts].T + lines.offsets[cuts]) * direction
-    points = points[np.all(slack > 0, -1)] if len(points) else points
-    slack = (points @ lines.rows[cuts].T + lines.offsets[cuts]) * direction
-    # Rounding of the product itself is at most a few errors of the rows.
-    size = np.abs(points) @ np.abs(lines.rows[cuts]).T + np.abs(lines.offsets[cuts])
-    margin = lines.errors[cuts] + (2 * points.shape[-1] + 16) * 2.0**-53 * size
-    strict = np.all(slack > margin, -1)
-    certain = bool(np.any(strict)) or bool(proven and node["certain"])
+    points, strict = self._inside(cuts, direction, points)
+    if not np.any(strict):
+      self._loaded = False
+      self.solver.load(self._polytope(cuts, direction))
+      centre = self.solver.centre()
+      if centre is not None:
+        points = np.concatenate([centre[None], points])
+        points, strict = self._inside(cuts, direction, points)
+    certain = bool(np.any(strict))
+    if not certain and node["certain"]:
+      certain = proven if proven is not None else self._exact_sign(unit, sign) > 0
     kept = np.full(self.points.shape, np.nan)
     if len(points):
       order = np.argsort(~strict, kind="stable")
-      index = order[np.arange(len(kept)) % len(order)]
-      kept[:] = points[index]
+      kept[:] = points[order[np.arange(len(kept)) % len(order)]]
     return {
       "signs": signs,
       "cut": cut,
@@ -454,3 +452,24 @@ class _Cell:
       "box": node["box"],
       "bound": node["bound"],
     }
+
+  def _polytope(self, cuts, direction):
+    lines = self.lines
+    return polytope.Polytope(
+      lines.rows[cuts] * direction[:, None],
+      lines.offsets[cuts] * direction,
+      lines.errors[cuts],
+      self.low,
+      self.high,
+    )
+
+  def _inside(self, cuts, direction, points):
+    """The points that seem to be in the cell, and whether each surely is."""
+    lines = self.lines
+    rows, offsets = lines.rows[cuts], lines.offsets[cuts]
+    slack = (points @ rows.T + offsets) * direction
+    kept = np.all(slack > 0, -1)
+    points, slack = points[kept], slack[kept]
+    size = np.abs(points) @ np.abs(rows).T + np.abs(offsets)
+    margin = lines.errors[cuts] + gamma(points.shape[-1]) * size
+    return points, np.all(slack > margin, -1)

@@ -115,19 +115,45 @@ class Solver:
     # A bound that holds everywhere on the box says nothing, and a huge one upsets the solver.
     least = np.maximum(-offsets[self._kept] / self._size, -1e3 - len(self._free))
     k, n = scaled.shape
+    self._pass(scaled, least, np.zeros(n), np.full(n, -1.0))
+
+  def _pass(self, rows, least, cost, low) -> None:
+    """max cost t over low ≤ t ≤ 1, rows t ≥ least, from scratch."""
     highspy = self._highspy
+    k, n = rows.shape
     lp = highspy.HighsLp()
     lp.num_col_, lp.num_row_ = n, k
-    lp.col_cost_ = np.zeros(n)
-    lp.col_lower_, lp.col_upper_ = np.full(n, -1.0), np.ones(n)
+    lp.col_cost_, lp.col_lower_, lp.col_upper_ = cost, low, np.ones(n)
     lp.row_lower_, lp.row_upper_ = least, np.full(k, highspy.kHighsInf)
     lp.a_matrix_.format_ = highspy.MatrixFormat.kRowwise
     lp.a_matrix_.start_ = np.arange(0, k * n + 1, n, dtype=np.int32)
     lp.a_matrix_.index_ = np.tile(np.arange(n, dtype=np.int32), k)
-    lp.a_matrix_.value_ = scaled.ravel()
+    lp.a_matrix_.value_ = rows.ravel()
     lp.sense_ = highspy.ObjSense.kMaximize
     self._highs.clearSolver()
     self._highs.passModel(lp)
+
+  def centre(self) -> np.ndarray | None:
+    """A point that is far from every row, in units of the row's range; then load again."""
+    polytope = self._polytope
+    if not len(self._free):
+      return self._middle.copy()
+    if not len(self._kept):
+      return self._middle.copy()
+    self.solved += 1
+    rows = polytope.rows[self._kept][:, self._free] * self._radius / self._size[:, None]
+    offsets = (polytope.rows @ self._middle + polytope.offsets)[self._kept] / self._size
+    n = len(self._free)
+    rows = np.concatenate([rows, -np.ones((len(rows), 1))], 1)
+    least = np.maximum(-offsets, -1e3 - n)
+    self._pass(rows, least, np.append(np.zeros(n), 1.0), np.append(np.full(n, -1.0), 0.0))
+    self._highs.run()
+    solution = self._highs.getSolution()
+    if not solution.value_valid:
+      return None
+    point = self._middle.copy()
+    point[self._free] += 0.999999 * np.array(solution.col_value)[:n] * self._radius
+    return np.clip(point, polytope.lower, polytope.upper)
 
   def maximise(self, c: np.ndarray, c0: float, error: float = 0.0) -> Optimum:
     """max c x + c0 over the polytope; `error` as in `certified_bound`.

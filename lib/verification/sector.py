@@ -131,8 +131,9 @@ def bound(form: Fraction, p: float, start: np.ndarray, steps: int = STEPS) -> np
   """
   if not form.used.shape[-1]:
     return np.full(len(form.d), np.inf)
-  if p == 2:
-    return _spectral(form, start, steps)
+  if p == 2:  # of J or J', whichever has fewer inputs
+    wide = form.d.shape[-1] > form.d.shape[-2]
+    return _spectral(transpose(form) if wide else form, start, steps)
   return _rows(transpose(form) if p == 1 else form, steps)
 
 
