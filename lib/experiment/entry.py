@@ -64,7 +64,7 @@ def main(project: Project) -> None:
 
   Exit status: 0 when it ran to its end, 2 for a mistake of the user, 130 and 143 when
   Ctrl-C or SIGTERM ended it (the same command resumes it), 1 with a traceback for a fault
-  of the program.
+  of the program. Work that is valid whenever it ends exits with 0 then too (see `Stopped`).
   """
   _define_flags()
   overrides: list[tuple[str, str]] = []
@@ -225,6 +225,9 @@ def run(
         "goes on from there.",
         file=sys.stderr,
       )
+      if stopped.found:
+        print(stopped.found)
+        return 0
       return 128 + getattr(signal, str(stopped)).value
     finally:
       ctx.metrics.close()
