@@ -87,7 +87,9 @@ def enumerate_cells(network: Network, lower, upper) -> list[tuple[np.ndarray, li
     cells = [
       part
       for corners, a, c in cells
-      for part in _cut(corners, weights[layer] @ a, weights[layer] @ c + biases[layer], rational(slopes))
+      for part in _cut(
+        corners, weights[layer] @ a, weights[layer] @ c + biases[layer], rational(slopes)
+      )
     ]
   return [(weights[-1] @ a, corners) for corners, a, _ in cells]
 
@@ -114,7 +116,9 @@ def _cut(corners, rows, offsets, slopes):
     parts = new
   found = []
   for polygon, signs in parts:
-    slope = np.array([s[1] if sign > 0 else s[0] for s, sign in zip(slopes.T, signs, strict=True)])
+    slope = np.array(
+      [s[1] if sign > 0 else s[0] for s, sign in zip(slopes.T, signs, strict=True)]
+    )
     found.append((polygon, slope[:, None] * rows, slope * offsets))
   return found
 

@@ -265,7 +265,9 @@ def split(setting: Setting, solver: polytope.Solver, nodes: bab.Nodes) -> bab.No
 def _scores(setting, forms, effects):
   """‖column of ∂f/∂x_l‖ ‖row of ∂z_l/∂x‖ (β − α): how much a unit can change J, (b, N)."""
   found = []
-  for form, effect, slopes in zip(forms[:-1], effects[:-1], setting.network.slopes, strict=True):
+  for form, effect, slopes in zip(
+    forms[:-1], effects[:-1], setting.network.slopes, strict=True
+  ):
     row = np.sqrt((form.size[..., : setting.columns] ** 2).sum(-1))
     column = np.sqrt((effect.size**2).sum(-2))
     found.append(row * column * np.abs(slopes[1] - slopes[0]))
@@ -340,7 +342,9 @@ class _Cell:
 
   def _same(self):
     """This cell, with the signs and points that were found."""
-    layers = np.repeat(np.arange(len(self.setting.network.hidden)), self.setting.network.hidden)
+    layers = np.repeat(
+      np.arange(len(self.setting.network.hidden)), self.setting.network.hidden
+    )
     was = layers[np.flatnonzero(self.node["signs"] == 0)[0]]
     left = np.any((self.signs == 0) & (layers == was))
     return {

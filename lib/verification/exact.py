@@ -122,7 +122,9 @@ def vertex_sign(
     total = [Fraction(int(v)) for v in objective]
     for w, i in zip(weights, active, strict=True):
       total = [t + w * int(v) for t, v in zip(total, rows[i], strict=True)]
-    best = total[-1] + sum(max(t * a, t * b) for t, a, b in zip(total, low, high, strict=False))
+    best = total[-1] + sum(
+      max(t * a, t * b) for t, a, b in zip(total, low, high, strict=False)
+    )
     if best <= 0:
       return -1
   point = [high[j] if at_upper[j] else low[j] for j in range(n)]

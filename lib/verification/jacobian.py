@@ -163,8 +163,12 @@ def _chords(xp, low, high, ball):
   left, right = left - pad, right + pad
   width = xp.where(right > left, right - left, 1.0)
   crossing = (left < 0) & (right > 0)
-  above = xp.where(crossing, (high * right - low * left) / width, xp.where(left >= 0, high, low))
-  below = xp.where(crossing, (low * right - high * left) / width, xp.where(left >= 0, low, high))
+  above = xp.where(
+    crossing, (high * right - low * left) / width, xp.where(left >= 0, high, low)
+  )
+  below = xp.where(
+    crossing, (low * right - high * left) / width, xp.where(left >= 0, low, high)
+  )
   size = xp.maximum(xp.abs(low), xp.abs(high)) * xp.maximum(xp.abs(left), xp.abs(right))
   slack = xp.where(crossing, 16 * UNIT * size, 0.0)
   # Any slope will do if the shift makes the line right at both ends; at 0 it then is too.

@@ -274,7 +274,9 @@ def _matrix(weight, number):
 def _vector(bias, number):
   bias = _finite(bias, number, "bias")
   if bias.ndim != 1:
-    raise ValueError(f"the bias of layer {number} has shape {bias.shape}; it must be a vector.")
+    raise ValueError(
+      f"the bias of layer {number} has shape {bias.shape}; it must be a vector."
+    )
   return bias
 
 

@@ -61,7 +61,9 @@ def attained(matrix, p: float):
     _, _, right = xp.linalg.svd(matrix, full_matrices=False)
     x = right[..., 0, :]
   else:
-    starts = xp.concatenate([xp.swapaxes(matrix, -1, -2), xp.eye(columns) + 0 * matrix[..., :1, :]], -1)
+    starts = xp.concatenate(
+      [xp.swapaxes(matrix, -1, -2), xp.eye(columns) + 0 * matrix[..., :1, :]], -1
+    )
     x = _boyd(matrix, starts, p)
   margin = gamma(2 * rows + 2 * columns + 64)
   if p == 2:

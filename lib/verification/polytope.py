@@ -172,9 +172,7 @@ class Solver:
     cost = c[self._free] * self._radius
     size = np.abs(cost).max() or 1.0
     self.solved += 1
-    self._highs.changeColsCost(
-      len(cost), np.arange(len(cost), dtype=np.int32), cost / size
-    )
+    self._highs.changeColsCost(len(cost), np.arange(len(cost), dtype=np.int32), cost / size)
     self._highs.run()
     solution, basis = self._highs.getSolution(), self._highs.getBasis()
     active = columns = nothing
@@ -183,7 +181,9 @@ class Solver:
       point[self._free] = self._middle[self._free] + moved * self._radius
       point = np.clip(point, polytope.lower, polytope.upper)
     if solution.dual_valid:
-      duals = -np.array(solution.row_dual) * size / self._size if len(self._size) else np.zeros(0)
+      duals = (
+        -np.array(solution.row_dual) * size / self._size if len(self._size) else np.zeros(0)
+      )
       multipliers[self._kept] = duals
     if basis.valid:
       basic = self._highspy.HighsBasisStatus.kBasic

@@ -124,7 +124,9 @@ def symbolic(
     found.append(bounds)
     slope, shift, extent, extra = _relax(xp, bounds, slopes, sign, relaxation)
     error = up(xp.abs(slope) * error + extra, 4)
-    error = error + 4 * UNIT * xp.abs(slope) * (xp.abs(centre) + reach) + 4 * UNIT * xp.abs(shift)
+    error = (
+      error + 4 * UNIT * xp.abs(slope) * (xp.abs(centre) + reach) + 4 * UNIT * xp.abs(shift)
+    )
     centre = slope * centre + shift
     fresh = extent[..., None] * xp.eye(extent.shape[-1])
     symbols = xp.concatenate([slope[..., None] * symbols, fresh], -1)
@@ -182,7 +184,9 @@ def on_cuts(xp, forms, cuts: Cuts, sweeps: int):
   count = cuts.rows.shape[-2]
   weights = [constant] * count
   safe = [xp.where(h == 0, 1.0, h) for h in xp.moveaxis(cuts.rows, -2, 0)[..., None, :]]
-  mass = [xp.broadcast_to(xp.abs(h), a.shape) for h in xp.moveaxis(cuts.rows, -2, 0)[..., None, :]]
+  mass = [
+    xp.broadcast_to(xp.abs(h), a.shape) for h in xp.moveaxis(cuts.rows, -2, 0)[..., None, :]
+  ]
   for _ in range(sweeps):
     for i in range(count):
       h, e = cuts.rows[..., i, None, :], cuts.offsets[..., i, None] + cuts.errors[..., i, None]
@@ -199,7 +203,11 @@ def on_cuts(xp, forms, cuts: Cuts, sweeps: int):
       a = others + weights[i][..., None] * h
   a = start
   for i in range(count):
-    h, e, error = cuts.rows[..., i, None, :], cuts.offsets[..., i, None], cuts.errors[..., i, None]
+    h, e, error = (
+      cuts.rows[..., i, None, :],
+      cuts.offsets[..., i, None],
+      cuts.errors[..., i, None],
+    )
     a = a + weights[i][..., None] * h
     constant = constant + weights[i] * e
     slack = slack + weights[i] * error
@@ -228,8 +236,9 @@ def _relax(xp, bounds, slopes, sign, relaxation):
   closed = positive | negative
   # What is left of the unit is piecewise linear: its extremes are at l, 0 and u.
   ends = [0.0 * low, (alpha - slope) * low, (beta - slope) * high]
-  least, most = xp.minimum(ends[0], xp.minimum(ends[1], ends[2])), xp.maximum(
-    ends[0], xp.maximum(ends[1], ends[2])
+  least, most = (
+    xp.minimum(ends[0], xp.minimum(ends[1], ends[2])),
+    xp.maximum(ends[0], xp.maximum(ends[1], ends[2])),
   )
   shift = xp.where(closed, 0.0, 0.5 * (least + most))
   extent = xp.where(closed, 0.0, 0.5 * (most - least))
@@ -254,9 +263,7 @@ def intersect(first: Sequence[Bounds], second: Sequence[Bounds]) -> list[Bounds]
   """The tighter of two lists of bounds, unit by unit."""
   pairs = zip(first, second, strict=True)
   xp = namespace(first[0].lower) if first else np
-  return [
-    Bounds(xp.maximum(a.lower, b.lower), xp.minimum(a.upper, b.upper)) for a, b in pairs
-  ]
+  return [Bounds(xp.maximum(a.lower, b.lower), xp.minimum(a.upper, b.upper)) for a, b in pairs]
 
 
 def decide(network: Network, bounds: Sequence[Bounds], signs):

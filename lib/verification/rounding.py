@@ -49,7 +49,9 @@ def times(low, high, centre, radius):
   xp = namespace(low, centre)
   a, b = centre - radius, centre + radius
   products = (low * a, low * b, high * a, high * b)
-  least = xp.minimum(xp.minimum(products[0], products[1]), xp.minimum(products[2], products[3]))
+  least = xp.minimum(
+    xp.minimum(products[0], products[1]), xp.minimum(products[2], products[3])
+  )
   most = xp.maximum(xp.maximum(products[0], products[1]), xp.maximum(products[2], products[3]))
   wide = xp.where(low == high, 0.0, 0.5 * (most - least))
   middle = xp.where(low == high, low * centre, 0.5 * (least + most))

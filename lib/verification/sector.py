@@ -70,7 +70,9 @@ def fraction(network: Network, signs, forms, effects, columns: int) -> Fraction:
   """
   n, units = columns, signs.shape[-1]
   first = network.weights[0][:, :n]
-  ball = jacobian.Ball(*(np.broadcast_to(v, (len(signs), *first.shape)) for v in (first, 0 * first)))
+  ball = jacobian.Ball(
+    *(np.broadcast_to(v, (len(signs), *first.shape)) for v in (first, 0 * first))
+  )
   rows, errors, widths = [], [], []
   slopes = jacobian.slope_intervals(network, signs)
   for weight, (low, high) in zip(network.weights[1:], slopes, strict=True):
@@ -115,8 +117,14 @@ def transpose(form: Fraction) -> Fraction:
   t = lambda v: np.swapaxes(v, -1, -2)
   da, db, dc, dd = form.errors
   return Fraction(
-    t(form.a), t(form.c), t(form.b), t(form.d), (t(da), t(dc), t(db), t(dd)),
-    t(form.effect), t(form.reach), form.used,
+    t(form.a),
+    t(form.c),
+    t(form.b),
+    t(form.d),
+    (t(da), t(dc), t(db), t(dd)),
+    t(form.effect),
+    t(form.reach),
+    form.used,
   )
 
 
@@ -330,6 +338,8 @@ def _verified_rows(form, tau, mu, value, p, sizes):
   fine &= definite(diagonal, matrix, spread, tau.shape[-1] + n)
   reach = up(form.reach.sum(-1), form.reach.shape[-1])  # |y_k|, and so |w_k|
   row = up(db.sum(-1) + (da @ reach[..., None])[..., 0], size)
-  lost = up(((tau * (2 * reach * row + row * row)[:, None]) * form.used[:, None]).sum(-1), size)
+  lost = up(
+    ((tau * (2 * reach * row + row * row)[:, None]) * form.used[:, None]).sum(-1), size
+  )
   output = up(dd.sum(-1) + (dc @ reach[..., None])[..., 0], size)
   return np.where(fine, up(level + lost + output, 4), np.inf)
