@@ -58,6 +58,17 @@ def sector_bound(network: Network, lower, upper, p: float = 2) -> float:
   return float(np.minimum(start, sector.bound(form, p, start))[0])
 
 
+def gradient_norms(network: Network, x: np.ndarray, p: float = 2) -> np.ndarray:
+  """‖J(x)‖_p at inputs (k, n), from below with rounding, (k,): lower bounds of the constant.
+
+  A unit whose sign at x rounding leaves open counts with all its slopes.
+  """
+  signs = propagation.undecided(network, (len(x),))
+  signs, _ = propagation.decide(network, propagation.intervals(network, x, x, signs), signs)
+  ball = jacobian.forward(network, signs, offsets=False)[-1]
+  return norms.lower(ball.centre, ball.radius, p)
+
+
 def enumerate_cells(network: Network, lower, upper) -> list[tuple[np.ndarray, list]]:
   """All activation patterns with an interior on a box in R¹ or R², in rational arithmetic.
 
