@@ -20,6 +20,7 @@ PRESETS = {
     "digits.seeds": 2,
     "digits.iterations": 10,
     "digits.node_limit": 8,
+    "digits.steps": 8,
     "regulariser.steps": 20,
     "regulariser.hidden": 8,
     "regulariser.node_limit": 4,
@@ -36,8 +37,9 @@ PRESETS = {
 def get_config(preset="default"):
   """The four kinds of networks of Table 1, trained anew for ten seeds, and controls.
 
-  Expect all constants exact, first estimates 1.3 (Iris) to 6 times too large, an order of magnitude fewer
-  sub-problems than the printed algorithm, and about three minutes on two CPU cores.
+  Expect all constants exact, first estimates 1.3 (Iris) to 6 times too large, an order of
+  magnitude fewer sub-problems than the printed algorithm, and about three minutes on two CPU
+  cores.
 
   With `network` set, one network of the user's instead: lower and upper bound on a box.
   """

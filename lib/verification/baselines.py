@@ -1,4 +1,4 @@
-"""What a Lipschitz constant is compared with: bounds without branching, sampling, enumeration."""
+"""What a constant is compared with: bounds without branching, sampling, enumeration."""
 
 from fractions import Fraction
 from typing import Any
@@ -30,7 +30,7 @@ def root_signs(network: Network, lower, upper, relaxation: str = "fresh") -> np.
 
 
 def interval_bound(network: Network, lower, upper, p: float = 2) -> float:
-  """The paper's first estimate: Algorithm 1, then the norm of Algorithm 2's U (FastLip's bound)."""
+  """The paper's first estimate: Algorithm 1, then ‖U‖ of Algorithm 2 (FastLip's bound)."""
   p = norms.check_p(p)
   signs = root_signs(network, lower, upper)
   ball = jacobian.forward(network, signs, offsets=False)[-1]
@@ -38,12 +38,18 @@ def interval_bound(network: Network, lower, upper, p: float = 2) -> float:
 
 
 def relaxed_bound(network: Network, lower, upper, p: float = 2) -> float:
-  """Backward linear relaxation of the Jacobian on the whole box (`jacobian.relaxed`)."""
+  """Backward linear relaxation of the Jacobian on the whole box (`jacobian.relaxed`).
+
+  Entries are intersected with those of interval arithmetic, so that it is never looser.
+  """
   p = norms.check_p(p)
   signs = root_signs(network, lower, upper)
   forms = jacobian.forward(network, signs)
-  ball = jacobian.relaxed(network, signs, forms)
-  return float(norms.upper(ball.centre, ball.radius, p))
+  ball = jacobian.Ball(*(v[..., :-1] for v in forms[-1]))
+  if network.slopes:
+    ball = jacobian.intersect(ball, jacobian.relaxed(network, signs, forms))
+  found = norms.upper(ball.centre, ball.radius, p)
+  return float(min(found, interval_bound(network, lower, upper, p)))
 
 
 def sector_bound(network: Network, lower, upper, p: float = 2) -> float:
@@ -72,8 +78,8 @@ def gradient_norms(network: Network, x: np.ndarray, p: float = 2) -> np.ndarray:
 def enumerate_cells(network: Network, lower, upper) -> list[tuple[np.ndarray, list]]:
   """All activation patterns with an interior on a box in R¹ or R², in rational arithmetic.
 
-  A polygon is cut by every unit's line in turn; nothing is rounded, so that a pattern is listed
-  if and only if its cell has an interior. For tests and tiny networks.
+  A polygon is cut by every unit's line in turn; nothing is rounded, so that a pattern is
+  listed if and only if its cell has an interior. For tests and tiny networks.
 
   Returns:
     [(J (m, n) of Fractions, vertices of the cell)].
@@ -89,7 +95,10 @@ def enumerate_cells(network: Network, lower, upper) -> list[tuple[np.ndarray, li
     corners = [(low[0],), (high[0],)]
   else:
     corners = [(low[0], low[1]), (high[0], low[1]), (high[0], high[1]), (low[0], high[1])]
-  rational = lambda array: _fractions(np.asarray(array, np.float64))
+
+  def rational(array):
+    return _fractions(np.asarray(array, np.float64))
+
   weights = [rational(w) for w in network.weights]
   biases = [rational(b) for b in network.biases]
   identity = _fractions(np.eye(n))
@@ -111,7 +120,7 @@ def _fractions(array):
 
 
 def _cut(corners, rows, offsets, slopes):
-  """The parts of a cell on which a layer's units keep their signs, with x_l = a x + c there."""
+  """The parts of a cell on which a layer's units keep their signs, with x_l = a x + c."""
   parts: list[tuple[Any, list[int]]] = [(corners, [])]
   for row, offset, low, high in zip(rows, offsets, *slopes, strict=True):
     new = []

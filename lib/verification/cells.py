@@ -1,7 +1,7 @@
 """Sub-problems of the Lipschitz constant: cells of the input space with a partial activation.
 
-A sub-problem is a set of inputs {x in box: s_k z_k(x) > 0 for the units k that were branched on}
-and the signs of all units that are known on it. Its arrays, with a leading axis:
+A sub-problem is a set of inputs {x in box: s_k z_k(x) > 0 for the units k that were branched
+on} and the signs of all units that are known on it. Its arrays, with a leading axis:
 
   signs (b, N) int8      1, −1, 0 or 2, see `jacobian`
   cut (b, N) bool        units whose half-space is part of the cell; the others' signs follow
@@ -89,7 +89,7 @@ def roots(setting: Setting) -> dict[str, np.ndarray]:
   }
 
 
-# --- bounds ------------------------------------------------------------------------------------
+# --- bounds ----------------------------------------------------------------------------------
 
 
 def bound(setting: Setting, nodes: bab.Nodes) -> tuple[bab.Nodes, np.ndarray]:
@@ -137,7 +137,7 @@ def _norm(setting, ball):
 
 
 def _sector(setting, signs, forms, effects, ball, values):
-  """The bound of `sector`; for other p by interpolation between its neighbours (Riesz-Thorin)."""
+  """The bound of `sector`; for other p interpolated between its neighbours (Riesz-Thorin)."""
   p = setting.p
   form = sector.fraction(setting.network, signs, forms, effects, setting.columns)
   if p in (1, 2, np.inf):
@@ -171,7 +171,7 @@ def _exact_ball(setting, signs):
   return jacobian.Ball(found, up(2.0**-52 * np.abs(found)))
 
 
-# --- values ------------------------------------------------------------------------------------
+# --- values ----------------------------------------------------------------------------------
 
 
 def solve(setting: Setting, nodes: bab.Nodes) -> bab.Solutions:
@@ -209,7 +209,7 @@ def at_points(setting: Setting, x: np.ndarray) -> np.ndarray:
   return values
 
 
-# --- splitting ---------------------------------------------------------------------------------
+# --- splitting -------------------------------------------------------------------------------
 
 
 class _Forms(NamedTuple):
@@ -241,10 +241,11 @@ def _cuts(setting, nodes, lines) -> propagation.Cuts:
 
 
 def split(setting: Setting, solver: polytope.Solver, nodes: bab.Nodes) -> bab.Nodes:
-  """Splits a batch: first the units of a cell's first open layer are decided where they can be.
+  """Splits a batch: first the units of a cell's first open layer are decided where they can
+  be.
 
-  A cell that this tells something new goes back with a smaller bound, to be branched on only if
-  it is among the largest again; one whose open units are known to be open is cut in two.
+  A cell that this tells something new goes back with a smaller bound, to be branched on only
+  if it is among the largest again; one whose open units are known to be open is cut in two.
   """
   nodes = dict(nodes)
   layers = np.repeat(np.arange(len(setting.network.hidden)), setting.network.hidden)

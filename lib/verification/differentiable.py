@@ -1,7 +1,7 @@
 """The root bound as a differentiable function of the parameters, for training; and sampling.
 
-In JAX, in whatever precision the parameters have, without rounding margins: these are terms of a
-loss and lower bounds to compare with, not certificates.
+In JAX, in whatever precision the parameters have, without rounding margins: these are terms of
+a loss and lower bounds to compare with, not certificates.
 """
 
 from collections.abc import Sequence

@@ -73,7 +73,7 @@ def forms(network: Network, signs: np.ndarray, last: int) -> Forms:
 
 
 def jacobian(network: Network, signs: np.ndarray) -> np.ndarray | None:
-  """The Jacobian of a cell, each entry rounded once, (m, n); None if it depends on an open unit."""
+  """The Jacobian of a cell, rounded once, (m, n); None if it depends on an open unit."""
   found = forms(network, signs, len(network.slopes))
   if not np.all(found.known[-1]):
     return None

@@ -2,8 +2,8 @@
 
 A sub-problem is what is known of each hidden unit, its sign: 1 (z > 0), −1 (z < 0), 0 (not
 known) or 2 (not known, and of no consequence). Λ has the unit's slope where the sign is known
-and the interval between both slopes where it is not. All bounds hold for every choice of slopes
-in those intervals, are outward rounded and batched over leading axes.
+and the interval between both slopes where it is not. All bounds hold for every choice of
+slopes in those intervals, are outward rounded and batched over leading axes.
 """
 
 from typing import NamedTuple
@@ -69,7 +69,7 @@ def forward(network: Network, signs, offsets: bool = True) -> list[Ball]:
 
 
 def backward(network: Network, signs) -> list[Ball]:
-  """∂f/∂x_l for each hidden layer l = 1 … L−1, and ∂f/∂x last, from the output on, (..., m, n_l)."""
+  """∂f/∂x_l for hidden layers l = 1 … L−1, then ∂f/∂x, from the output on, (..., m, n_l)."""
   xp = namespace(signs)
   last = network.weights[-1]
   centre = xp.broadcast_to(last, (*signs.shape[:-1], *last.shape))

@@ -1,9 +1,9 @@
 """Certified Lipschitz constants of piecewise linear networks, on a box or everywhere.
 
-L_p(f, X) = sup ‖J_f(x)‖_p over the x in X at which f is differentiable (sec. 3.2): the smallest
-L with ‖f(x) − f(y)‖_p ≤ L ‖x − y‖_p on X, where X has an interior. The method is branch and
-bound over activation patterns (LipBaB, Bhowmick, D'Souza and Raghavan 2021) with bounds, branching
-and feasibility of our own; see `sector`, `cells` and `polytope`.
+L_p(f, X) = sup ‖J_f(x)‖_p over the x in X at which f is differentiable (sec. 3.2): the
+smallest L with ‖f(x) − f(y)‖_p ≤ L ‖x − y‖_p on X, where X has an interior. The method is
+branch and bound over activation patterns (LipBaB, Bhowmick, D'Souza and Raghavan 2021) with
+bounds, branching and feasibility of our own; see `sector`, `cells` and `polytope`.
 
 Certified means: with IEEE double precision, rounding to nearest and matrix products that add
 up products in some order, every upper bound returned is at least the constant and every lower
@@ -186,8 +186,9 @@ def homogenised(network: Network) -> tuple[Network, np.ndarray, np.ndarray]:
   """f on all of R^n as a network without biases on boxes of R^{n+1}.
 
   With x = y / τ, τ > 0, a pattern of f is one of z̃(y, τ) = τ z(y/τ), a network whose biases
-  are multiplied by an additional input τ. It is positively homogeneous, so that every cell meets a
-  face of the cube max(|y_j|, τ) = 1, τ ≥ 0. The faces are boxes with one coordinate fixed.
+  are multiplied by an additional input τ. It is positively homogeneous, so that every cell
+  meets a face of the cube max(|y_j|, τ) = 1, τ ≥ 0. The faces are boxes with one coordinate
+  fixed.
 
   Returns:
     (network, lower, upper): the boxes have shape (2 n + 1, n + 1).

@@ -4,8 +4,9 @@ A network is x_0 = x, z_l = W_l x_{l-1} + b_l, x_l = φ_l(z_l) and f(x) = W_L x_
 hidden unit has one kink, at 0: φ(z) = α z for z < 0 and β z for z > 0. ReLU is (0, 1), leaky
 ReLU (a, 1), the absolute value (−1, 1), and a unit without a kink (1, 1). Everything else here
 is lowered to that without a rounding error: MaxMin is max(a, b) = b + relu(a − b) and
-min(a, b) = a − relu(a − b), GroupSort a sorting network of them; convolutions and average pools
-are matrices, and a pass-through layer stands between two affine maps rather than their product.
+min(a, b) = a − relu(a − b), GroupSort a sorting network of them; convolutions and average
+pools are matrices, and a pass-through layer stands between two affine maps rather than their
+product.
 """
 
 import pathlib

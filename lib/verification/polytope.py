@@ -114,7 +114,7 @@ class Solver:
     scaled = scaled[self._kept] / self._size[:, None]
     # A bound that holds everywhere on the box says nothing, and a huge one upsets the solver.
     least = np.maximum(-offsets[self._kept] / self._size, -1e3 - len(self._free))
-    k, n = scaled.shape
+    n = len(self._free)
     self._pass(scaled, least, np.zeros(n), np.full(n, -1.0))
 
   def _pass(self, rows, least, cost, low) -> None:

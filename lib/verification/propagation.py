@@ -1,10 +1,11 @@
 """Bounds on pre-activations over a box: interval arithmetic and affine (symbolic) forms.
 
-Every function is batched: signs (..., N) say what is known of each hidden unit (see `jacobian`),
-so that one call bounds many sub-problems. Bounds hold for every x of the box that agrees with
-the signs; they are outward rounded.
+Every function is batched: signs (..., N) say what is known of each hidden unit (see
+`jacobian`), so that one call bounds many sub-problems. Bounds hold for every x of the box that
+agrees with the signs; they are outward rounded.
 """
 
+import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -38,7 +39,7 @@ class Cuts(NamedTuple):
 def split(network: Network, values):
   """Values of all hidden units (..., N) as a list of one array a layer."""
   edges = np.cumsum((0, *network.hidden))
-  return [values[..., a:b] for a, b in zip(edges[:-1], edges[1:], strict=True)]
+  return [values[..., a:b] for a, b in itertools.pairwise(edges)]
 
 
 def undecided(network: Network, batch: tuple[int, ...] = ()) -> np.ndarray:
@@ -106,7 +107,6 @@ def symbolic(
   centre = xp.broadcast_to(middle, (*batch, network.inputs))
   symbols = xp.broadcast_to(forms * spread[..., None, :], (*batch, *forms.shape))
   error = 4 * UNIT * (xp.abs(centre) + xp.abs(symbols).sum(-1))
-  n = network.inputs
   scaled = None if cuts is None else _scaled(xp, cuts, middle, spread)
   found = []
   for weight, bias, slopes, sign in _layers(network, signs):
@@ -134,7 +134,7 @@ def symbolic(
 
 
 def _scaled(xp, cuts, middle, spread):
-  """Cuts in coordinates t of x = middle + spread t, |t| ≤ 1: rows (..., k, n), offsets, errors."""
+  """The cuts in coordinates t of x = middle + spread t, |t| ≤ 1."""
   rows = cuts.rows * spread[..., None, :]
   products = cuts.rows * middle[..., None, :]
   offsets = cuts.offsets + products.sum(-1)
@@ -152,7 +152,10 @@ def _tighten(xp, bounds, sign, centre, symbols, error, cuts, sweeps):
   order = xp.argsort(~open_units, -1, stable=True)[..., :count]
   chosen = xp.take_along_axis(symbols, order[..., None], -2)
   above, below = on_cuts(xp, chosen[..., :n], cuts, sweeps)
-  pick = lambda values: xp.take_along_axis(values, order, -1)
+
+  def pick(values):
+    return _pick(xp, values, order)
+
   rest = up(xp.abs(chosen[..., n:]).sum(-1), symbols.shape[-1]) + pick(error)
   low = xp.maximum(pick(bounds.lower), pick(centre) - below - rest)
   high = xp.minimum(pick(bounds.upper), pick(centre) + above + rest)
@@ -161,7 +164,10 @@ def _tighten(xp, bounds, sign, centre, symbols, error, cuts, sweeps):
     np.put_along_axis(lower, order, low, -1)
     np.put_along_axis(upper, order, high, -1)
     return Bounds(lower, upper)
-  put = lambda values, new: xp.put_along_axis(values, order, new, -1, inplace=False)
+
+  def put(values, new):
+    return xp.put_along_axis(values, order, new, -1, inplace=False)
+
   return Bounds(put(bounds.lower, low), put(bounds.upper, high))
 
 

@@ -1,9 +1,9 @@
 """Bounds on the rounding errors of float64, the outward margins of everything certified here.
 
 Round to nearest is assumed, in any order of summation, with or without fused multiply-add:
-a sum of n products is off by at most γ_n Σ|a_i b_i| with γ_n = n u/(1 − n u), u = 2⁻⁵³ (Higham,
-*Accuracy and Stability of Numerical Algorithms*, sec. 3.1). Margins here are more than twice
-that, which covers the rounding of the margins themselves. Underflow adds TINY.
+a sum of n products is off by at most γ_n Σ|a_i b_i| with γ_n = n u/(1 − n u), u = 2⁻⁵³
+(Higham, *Accuracy and Stability of Numerical Algorithms*, sec. 3.1). Margins here are more
+than twice that, which covers the rounding of the margins themselves. Underflow adds TINY.
 
 An array with an error is a pair (C, R): the true value lies in [C − R, C + R].
 """

@@ -10,11 +10,12 @@ p = 2. If |Dx + Cw|² + Σ_k τ_k (y_k² − w_k²) ≤ γ² |x|² for all x, w 
 that are open in a sub-problem.
 
 p = ∞. For a row (d, c) of (D, C), if τ, μ ≥ 0 make dx + cw + Σ_k τ_k (y_k² − w_k²)
-+ Σ_j μ_j (1 − x_j²) ≤ v for all x, w, then |Jx| ≤ v in that row for all |x_j| ≤ 1. p = 1 is the
-same for the transposed map.
++ Σ_j μ_j (1 − x_j²) ≤ v for all x, w, then |Jx| ≤ v in that row for all |x_j| ≤ 1. p = 1 is
+the same for the transposed map.
 
-Instead of a semidefinite program, a sub-problem takes the multipliers that are optimal when all
-interactions add up, from bounds of them: with reach_k ≥ ‖∂y_k/∂x‖ and effect_k ≥ ‖∂f/∂w_k‖,
+Instead of a semidefinite program, a sub-problem takes the multipliers that are optimal when
+all interactions add up, from bounds of them: with reach_k ≥ ‖∂y_k/∂x‖ and effect_k ≥
+‖∂f/∂w_k‖,
 
   τ_k = γ_0 effect_k / reach_k  (p = 2),   τ_k = effect_k / 2 reach_k, μ_j = U_j / 2  (p = ∞),
 
@@ -108,22 +109,25 @@ def fraction(network: Network, signs, forms, effects, columns: int) -> Fraction:
   return Fraction(a, b, c, d, (da, db, dc, dd), reach, effect, used)
 
 
+def _t(values):
+  return np.swapaxes(values, -1, -2)
+
+
 def _pad(values, width):
   return np.pad(values, ((0, 0), (0, 0), (0, width - values.shape[-1])))
 
 
 def transpose(form: Fraction) -> Fraction:
   """The linear fractional form of J'."""
-  t = lambda v: np.swapaxes(v, -1, -2)
   da, db, dc, dd = form.errors
   return Fraction(
-    t(form.a),
-    t(form.c),
-    t(form.b),
-    t(form.d),
-    (t(da), t(dc), t(db), t(dd)),
-    t(form.effect),
-    t(form.reach),
+    _t(form.a),
+    _t(form.c),
+    _t(form.b),
+    _t(form.d),
+    (_t(da), _t(dc), _t(db), _t(dd)),
+    _t(form.effect),
+    _t(form.reach),
     form.used,
   )
 
@@ -165,7 +169,7 @@ def _solve(matrix, right):
     return np.full_like(right, np.nan)
 
 
-# --- p = 2 -------------------------------------------------------------------------------------
+# --- p = 2 -----------------------------------------------------------------------------------
 
 
 def _spectral(form, start, steps):
@@ -226,12 +230,11 @@ def _verified(form, tau, squared):
 
 def _gram(outputs, inner, tau):
   """outputs' outputs + inner' T inner, and the same of absolute values."""
-  t = lambda v: np.swapaxes(v, -1, -2)
-  matrix = t(inner) @ (tau[..., None] * inner)
-  sizes = t(np.abs(inner)) @ (tau[..., None] * np.abs(inner))
+  matrix = _t(inner) @ (tau[..., None] * inner)
+  sizes = _t(np.abs(inner)) @ (tau[..., None] * np.abs(inner))
   if outputs is not None:
-    matrix = matrix + t(outputs) @ outputs
-    sizes = sizes + t(np.abs(outputs)) @ np.abs(outputs)
+    matrix = matrix + _t(outputs) @ outputs
+    sizes = sizes + _t(np.abs(outputs)) @ np.abs(outputs)
   return matrix, sizes
 
 
@@ -276,7 +279,7 @@ def definite(diagonal, matrix, sizes, terms: int) -> np.ndarray:
   return found.reshape(fine.shape)
 
 
-# --- p = ∞ -------------------------------------------------------------------------------------
+# --- p = ∞ -----------------------------------------------------------------------------------
 
 
 def _rows(form, steps):

@@ -11,7 +11,7 @@ PRINTED_RATIOS = {"iris": 1.31, "sd1": 1.46, "sd2": 2.40, "sd3": 6.98}
 _NO_TABLE = "one network of the user's was given, so that Table 1 was not run."
 
 
-# --- helpers -------------------------------------------------------------------------------------
+# --- helpers ---------------------------------------------------------------------------------
 
 
 def rows(results):
@@ -45,7 +45,7 @@ def ratios(results, name):
   return np.mean([np.asarray(row["first"]) / row["lower"] for row in found], 0)
 
 
-# --- always true -----------------------------------------------------------------------------------
+# --- always true -----------------------------------------------------------------------------
 
 
 def bounds_hold(results):
@@ -75,7 +75,7 @@ def sampler_below(results):
   return _worst(excess, ROUNDING, seeds, "sampled / upper − 1")
 
 
-# --- Table 1 ---------------------------------------------------------------------------------------
+# --- Table 1 ---------------------------------------------------------------------------------
 
 
 @_tabled
@@ -150,7 +150,7 @@ def ranges(results):
   )
 
 
-# --- Fig. 1 ------------------------------------------------------------------------------------------
+# --- Fig. 1 ----------------------------------------------------------------------------------
 
 
 @_tabled
@@ -165,7 +165,7 @@ def closing(results):
   return check.exact(worst, 0.0, seeds=seeds, quantity="largest step back, relative")
 
 
-# --- controls ----------------------------------------------------------------------------------------
+# --- controls --------------------------------------------------------------------------------
 
 
 @_tabled
@@ -225,7 +225,7 @@ def order_of_bounds(results):
 
 @_tabled
 def larger_boxes(results):
-  """On digits a factor of 1.5 is reached on boxes at least twice as wide, at equal sub-problems."""
+  """On digits a factor of 1.5 is reached on boxes at least twice as wide, at equal work."""
   ours, theirs = (results["digits"][n]["radius"] for n in ("ours", "interval"))
   smallest = np.min(
     np.concatenate([ours, theirs])[np.concatenate([ours, theirs]) > 0], initial=1
@@ -236,7 +236,7 @@ def larger_boxes(results):
 
 @_tabled
 def penalty(results):
-  """Training with the differentiable bound halves the certified constant and costs ≤ 2 points."""
+  """Training with the differentiable bound halves the constant and costs ≤ 2 points."""
   plain, other = (results["regulariser"][n] for n in ("plain", "penalised"))
   # The other's upper bound against the plain one's lower: certainly smaller.
   ratio = np.log2(other["upper"] / plain["lower"])
@@ -351,7 +351,7 @@ CLAIMS = (
     "larger_boxes",
     "control",
     "For a digits classifier tighter bounds certify larger boxes.",
-    "factor 1.5 at a radius at least 2 times larger than with interval bounds, equal sub-problems",
+    "factor 1.5 at a radius at least twice that of interval bounds, at equal sub-problems",
     larger_boxes,
     control=True,
   ),
@@ -366,7 +366,7 @@ CLAIMS = (
 )
 
 
-# --- metrics -------------------------------------------------------------------------------------
+# --- metrics ---------------------------------------------------------------------------------
 
 
 def metrics(results):

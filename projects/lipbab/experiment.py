@@ -2,10 +2,11 @@
 
 For each network and norm one best-first search runs until both bounds meet; that it passes a
 factor of 2 and 1.5 on the way gives the columns of the table. Controls: the printed
-algorithm and every step from it to ours, enumeration of all cells in rational arithmetic, a digits
-classifier on growing boxes, and one that is trained with the bound as a penalty.
+algorithm and every step from it to ours, enumeration of all cells in rational arithmetic, a
+digits classifier on growing boxes, and one that is trained with the bound as a penalty.
 """
 
+import itertools
 from fractions import Fraction
 
 import jax
@@ -18,14 +19,14 @@ from lib.verification import (
   differentiable,
   from_arrays,
   lipschitz_constant,
+  propagation,
 )
-from lib.verification import propagation
 from projects.lipbab import single, training
 
 FACTORS = (2.0, 1.5)
 
-# The algorithm as printed: symbolic propagation with fresh variables, units in order, two linear
-# programs a unit, the interval bound, one sub-problem at a time.
+# The algorithm as printed: symbolic propagation with fresh variables, units in order, two
+# linear programs a unit, the interval bound, one sub-problem at a time.
 PRINTED = {
   "score": "first",
   "reuse": False,
@@ -104,7 +105,7 @@ def run(config, ctx):
   return results
 
 
-# --- Table 1 and Fig. 1 ------------------------------------------------------------------------
+# --- Table 1 and Fig. 1 ----------------------------------------------------------------------
 
 
 def table(arrays, box, p, seeds, config):
@@ -126,8 +127,8 @@ def summary(result) -> dict[str, float]:
 
   lower, upper, exact, first (interval bound), root, nodes, lps, expanded, seconds; upper_k and
   expanded_k when upper ≤ k · lower was first reached; and over the whole history the smallest
-  (upper_t − L)/L and the largest (lower_t − L)/L, with L the lower (upper) end of what is known, and
-  the largest rise of the upper and fall of the lower bound.
+  (upper_t − L)/L and the largest (lower_t − L)/L, with L the lower (upper) end of what is
+  known, and the largest rise of the upper and fall of the lower bound.
   """
   h = result.history
   row = {
@@ -154,7 +155,7 @@ def summary(result) -> dict[str, float]:
 
 
 def curve(arrays, box, p):
-  """Fig. 1: the first seed's history, one sub-problem at a time, by the printed method and ours."""
+  """Fig. 1: the first seed's history, a sub-problem at a time, as printed and ours."""
   network = training.network(arrays, 0)
   found = {}
   for name in ("printed", "sector"):
@@ -201,7 +202,7 @@ def ranges(arrays, box, seeds):
   return {"ratio": np.array(found)}
 
 
-# --- controls ----------------------------------------------------------------------------------
+# --- controls --------------------------------------------------------------------------------
 
 
 def _ablation(ctx, config):
@@ -249,7 +250,7 @@ def enumeration(config):
   for i in range(config.enumeration.count):
     rng = np.random.default_rng([config.seed, i, 2])
     widths = [2, *rng.integers(2, 6, rng.integers(1, 4)), 2]
-    pairs = list(zip(widths[:-1], widths[1:], strict=True))
+    pairs = list(itertools.pairwise(widths))
     weights = [rng.standard_normal(pair) for pair in pairs]
     biases = [rng.standard_normal(b) * rng.choice([0.0, 1e-12, 0.3]) for _, b in pairs]
     network = from_arrays(weights, biases)
@@ -278,7 +279,7 @@ def _digits(ctx, config):
 
 
 def largest_box(arrays, options, settings):
-  """Largest radius, of a geometric sequence, at which the factor is reached, (seeds,); and nodes."""
+  """Largest radius of a geometric sequence that reaches the factor, (seeds,); and nodes."""
   radii, nodes = [], []
   for i, centre in enumerate(arrays["centre"]):
     network = training.network(arrays, i)

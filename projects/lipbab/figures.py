@@ -1,4 +1,4 @@
-"""Fig. 1 and Table 1 of the paper, and what it lacks: where the saving comes from, controls."""
+"""Fig. 1 and Table 1, and what the paper lacks: where the saving comes from, controls."""
 
 import numpy as np
 
@@ -200,8 +200,8 @@ def controls(results):
 FIGURES = (
   Figure(
     "fig1_bounds_close",
-    "Fig. 1: certified bounds while the search runs, over the sub-problems split: ours (filled) and the "
-    "algorithm as printed (dashed).",
+    "Fig. 1: certified bounds while the search runs, over the sub-problems split: ours "
+    "(filled) and the algorithm as printed (dashed).",
     closing,
   ),
   Figure(

@@ -1,4 +1,4 @@
-"""One network of the user's: bounds that close while they are watched, and can be interrupted."""
+"""One network of the user's: bounds that close while watched, and can be interrupted."""
 
 import time
 import zipfile
@@ -51,11 +51,12 @@ def describe(result) -> str:
     else f"{result.lower_bound:.9g} ≤ L ≤ {result.upper_bound:.9g}"
     + (f" (ratio {result.upper_bound / result.lower_bound:.4f})" if result.lower_bound else "")
   )
-  return f"{relation}, {result.nodes} sub-problems, {result.lps} linear programs, {result.seconds:.1f} s"
+  work = f"{result.nodes} sub-problems, {result.lps} linear programs, {result.seconds:.1f} s"
+  return f"{relation}, {work}"
 
 
 def run(config, ctx):
-  """The bounds of one network; goes on from what an earlier run in the directory has reached."""
+  """The bounds of one network; goes on from where an earlier run in the directory was."""
   network, low, high, p = problem(config)
   file = ctx.stage_directory("search") / "progress.npz"
   file.parent.mkdir(parents=True, exist_ok=True)
@@ -123,7 +124,7 @@ def _arrays(config, network, low, high, p, result):
 
 
 def sampled(network, low, high, p, count: int, seed: int) -> float:
-  """The largest ‖J(x)‖_p over uniform inputs (normal ones without a box), a lower bound of L."""
+  """The largest ‖J(x)‖_p over uniform inputs (normal ones without a box)."""
   rng = np.random.default_rng([seed, 1])
   if low is None:
     x = rng.standard_normal((count, network.inputs)) * 10 ** rng.uniform(-1, 2, (count, 1))

@@ -19,8 +19,8 @@ def table_networks(name: str, seeds) -> dict[str, np.ndarray]:
   """An MLPClassifier for each seed: {"W0": (seeds, inputs, outputs), "b0": …}.
 
   Iris scaled to [0, 1], or ten inputs and three classes from make_classification with the same
-  seed. The paper gives neither options nor seeds; these are scikit-learn's defaults but for the
-  number of classes, which needs three informative inputs, and of points.
+  seed. The paper gives neither options nor seeds; these are scikit-learn's defaults but for
+  the number of classes, which needs three informative inputs, and of points.
   """
   from sklearn.datasets import load_iris, make_classification
 
@@ -38,7 +38,7 @@ def table_networks(name: str, seeds) -> dict[str, np.ndarray]:
 
 
 def digits_networks(hidden, iterations: int, seeds) -> dict[str, np.ndarray]:
-  """A classifier of the 8 × 8 digits for each seed, and `centre`, an image that it has not seen."""
+  """A classifier of digits for each seed, and `centre`, an image that it has not seen."""
   found = data.load("sklearn:digits")
   x = np.asarray(found.train.inputs, np.float64).reshape(len(found.train.inputs), -1)
   x = x / x.max()
@@ -76,7 +76,7 @@ def network(arrays, index: int) -> Network:
   )
 
 
-# --- a classifier trained with the root bound as a penalty -------------------------------------
+# --- a classifier trained with the root bound as a penalty -----------------------------------
 
 
 def prepare(config):
@@ -101,7 +101,7 @@ def _logits(parameters, x):
 
 
 def train(config, operands):
-  """One classifier: cross entropy + weight · bound of ‖J‖_2 on [0, 1]^64, by Adam on all data."""
+  """One classifier: cross entropy + weight · root bound of ‖J‖_2 on [0, 1]^64, by Adam."""
   settings = config.regulariser
   first, second = jax.random.split(jax.random.key(config.seed))
   inputs, classes = operands["x"].shape[1], 10
