@@ -1,5 +1,7 @@
 """The paper's claims and the controls it lacks, as pure functions of the measured results."""
 
+import itertools
+
 import numpy as np
 
 from lib.experiment import Claim
@@ -110,7 +112,7 @@ def depth(results):
       f"{b} over {a}": check.greater(
         np.log(ratios(results, b)), np.log(ratios(results, a)), quantity="log ratio"
       )
-      for a, b in zip(names[:-1], names[1:], strict=True)
+      for a, b in itertools.pairwise(names)
     }
   )
 
@@ -216,7 +218,7 @@ def order_of_bounds(results):
   parts = {}
   for (name, p), row in rows(results).items():
     chain = [row[key] for key in ("layers", "first", "relaxed", "lower", "sampled")]
-    worst = max(float(np.max(b / a)) - 1 for a, b in zip(chain[:-1], chain[1:], strict=True))
+    worst = max(float(np.max(b / a)) - 1 for a, b in itertools.pairwise(chain))
     parts[f"{name}, p={p}"] = check.exact(
       worst, ROUNDING, seeds=len(row["lower"]), quantity="largest inversion"
     )
