@@ -208,9 +208,10 @@ def from_npz(path: str | pathlib.Path, activation: str = "relu") -> Network:
       `from_arrays`.
   """
   try:
-    with np.load(path, allow_pickle=False) as file:
-      if not isinstance(file, np.lib.npyio.NpzFile):
-        raise ValueError(f"'{path}' is not an .npz file with arrays W0, b0, W1, b1, ….")
+    file = np.load(path, allow_pickle=False)
+    if not isinstance(file, np.lib.npyio.NpzFile):
+      raise ValueError(f"'{path}' is not an .npz file with arrays W0, b0, W1, b1, ….")
+    with file:
       found = _members(path, file)
   except FileNotFoundError as error:
     raise ValueError(f"there is no file '{path}'.") from error

@@ -66,13 +66,8 @@ def attained(matrix, p: float):
     )
     x = _boyd(matrix, starts, p)
   margin = gamma(2 * rows + 2 * columns + 64)
-  if p == 2:
-    y = (matrix @ x[..., None])[..., 0]
-    size = (xp.abs(matrix) @ xp.abs(x[..., None]))[..., 0]
-    # the error of y by norm, then the relative errors of both norms
-    top = xp.sqrt((y * y).sum(-1)) - margin * xp.sqrt((size * size).sum(-1))
-    bottom = xp.sqrt((x * x).sum(-1))
-    return xp.maximum(top * (1 - margin) / xp.where(bottom > 0, bottom, 1.0), 0.0)
+  x = x[..., None] if p == 2 else x
+  # The error of A x by norm, then the relative errors of both norms.
   y = matrix @ x
   size = xp.abs(matrix) @ xp.abs(x)
   top = p_norm(y, p, -2) - margin * p_norm(size, p, -2)
@@ -139,7 +134,7 @@ def spectral_upper(matrix):
   bound = xp.minimum(bound, total)
   sums = up(sizes.sum(-1), columns).max(-1) * up(sizes.sum(-2), rows).max(-1)
   bound = xp.minimum(bound, up(sums))
-  return up(xp.sqrt(bound) * safe[..., 0, 0], 4)
+  return up(xp.sqrt(bound) * scale[..., 0, 0], 4)
 
 
 def _other_upper(matrix, p):

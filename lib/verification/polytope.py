@@ -15,6 +15,7 @@ import numpy as np
 
 from lib.verification.rounding import gamma
 
+DUAL, PRIMAL = 1, 4  # HiGHS' names of simplex methods
 FEASIBILITY = 1e-9  # of the solver, on rows and coordinates scaled to [−1, 1]
 
 
@@ -88,7 +89,7 @@ class Solver:
       ("output_flag", False),
       ("presolve", "off"),
       ("threads", 1),
-      ("simplex_strategy", 4),  # primal: another objective keeps the basis feasible
+      ("simplex_strategy", PRIMAL),  # another objective keeps the basis feasible
       ("primal_feasibility_tolerance", FEASIBILITY),
       ("dual_feasibility_tolerance", FEASIBILITY),
       ("time_limit", 60.0),
@@ -174,6 +175,11 @@ class Solver:
     self.solved += 1
     self._highs.changeColsCost(len(cost), np.arange(len(cost), dtype=np.int32), cost / size)
     self._highs.run()
+    if self._highs.getModelStatus() != self._highspy.HighsModelStatus.kOptimal:
+      self._highs.clearSolver()  # rare: another method, from the beginning
+      self._highs.setOptionValue("simplex_strategy", DUAL)
+      self._highs.run()
+      self._highs.setOptionValue("simplex_strategy", PRIMAL)
     solution, basis = self._highs.getSolution(), self._highs.getBasis()
     active = columns = nothing
     if solution.value_valid:

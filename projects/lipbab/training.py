@@ -57,7 +57,9 @@ def _classifier(x, y, hidden, iterations, seed):
 
   with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of not having converged
-    model = MLPClassifier(tuple(hidden), max_iter=iterations, random_state=seed).fit(x, y)
+    model = MLPClassifier(
+      hidden_layer_sizes=tuple(hidden), max_iter=iterations, random_state=seed
+    ).fit(x, y)
   return model.coefs_, model.intercepts_
 
 

@@ -110,14 +110,12 @@ def test_other_norms_are_bracketed(p):
       ratio = (np.abs(y) ** p).sum(0) ** (1 / p) / (np.abs(x) ** p).sum(0) ** (1 / p)
       assert found.upper_bound >= ratio.max() * (1 - 1e-12)
     sizes = [np.abs(j.astype(float)) for j, _ in cells]
-    holder = max(
-      j.sum(0).max() ** (1 / p) * j.sum(1).max() ** (1 - 1 / p) for j in sizes
-    )
+    holder = max(j.sum(0).max() ** (1 / p) * j.sum(1).max() ** (1 - 1 / p) for j in sizes)
     assert found.lower_bound <= holder * (1 + 1e-12)  # Riesz-Thorin bounds every cell
 
 
 def patterns_by_programs(weights, biases, low, high):
-  """Jacobians of all cells with an inscribed ball, by depth-first search and Chebyshev centres."""
+  """Jacobians of all cells with an inscribed ball, by Chebyshev centres."""
   found = []
 
   def visit(layer, a, c, rows, offsets):
@@ -158,7 +156,9 @@ def test_more_inputs_against_linear_programs(seed):
     found = lipschitz_constant((weights, biases), low, high, p)
     truth = max(np.linalg.norm(j, p) for j in cells)
     np.testing.assert_allclose([found.lower_bound, found.upper_bound], truth, rtol=1e-9)
-    value = baselines.gradient_norms(module.as_network((weights, biases)), found.maximiser[None], p)
+    value = baselines.gradient_norms(
+      module.as_network((weights, biases)), found.maximiser[None], p
+    )
     np.testing.assert_allclose(value, truth, rtol=1e-9)  # attained where it is said to be
     assert np.all(found.maximiser >= low) and np.all(found.maximiser <= high)
 
@@ -290,7 +290,10 @@ def test_authors_networks(name, tmp_path):
   if not folder.is_dir():
     pytest.skip("needs the authors' networks")
   weights, biases = (
-    [np.array(v, np.float64).squeeze() for v in np.load(folder / f"{name}_{part}.npy", allow_pickle=True)]
+    [
+      np.array(v, np.float64).squeeze()
+      for v in np.load(folder / f"{name}_{part}.npy", allow_pickle=True)
+    ]
     for part in ("weights", "biases")
   )
   upper, constants = AUTHORS[name]
@@ -312,7 +315,10 @@ def test_authors_networks(name, tmp_path):
     ({"lower": np.zeros(3)}, "the network has 2 inputs"),
     ({"lower": None}, "both ends"),
     ({"activation": "tanh"}, "unknown activation 'tanh'"),
-    ({"network": ([np.ones((2, 3)), np.ones((2, 1))], [np.zeros(3), np.zeros(1)])}, "do not chain"),
+    (
+      {"network": ([np.ones((2, 3)), np.ones((2, 1))], [np.zeros(3), np.zeros(1)])},
+      "do not chain",
+    ),
     ({"network": ([np.ones((2, 3))], [np.zeros(2)])}, "do not chain"),
     ({"network": ([np.full((2, 3), np.inf)], [np.zeros(3)])}, "NaN or infinite"),
     ({"network": ([np.ones((2, 3))], [np.full(3, np.nan)])}, "NaN or infinite"),
