@@ -325,10 +325,11 @@ def _finish(project, config, directory, ctx, measured, only) -> None:
     old = json.loads(file.read_text("utf-8"))
     for key in ("versions", "backend", "devices", "wall_s", "compile_s"):
       results[key] = old[key]
-  paths = report.draw(directory.path, project.figures, measured)
+  figures = [figure for figure in project.figures if figure.applies(measured)]
+  paths = report.draw(directory.path, figures, measured)
   directory.write_json("results.json", results)
   directory.write_text(
-    "report.md", report.markdown(results, project.figures, _summary(project))
+    "report.md", report.markdown(results, figures, _summary(project))
   )
   console = _console()
   report.print_claims(f"{project.name} ({results['preset']})", rows, console)
