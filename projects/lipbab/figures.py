@@ -28,6 +28,13 @@ def _norm(p):
   return {"inf": "$p = \\infty$"}.get(p, f"$p = {p}$")
 
 
+def _plain_ticks(axis):
+  """Logarithmic ticks at 1, 2, 3 and 5 times powers of ten, as plain numbers."""
+  axis.set_major_formatter(lambda v, _: f"{v:g}")
+  axis.set_minor_formatter(lambda v, _: f"{v:g}" if f"{v:.0e}"[0] in "235" else "")
+  axis.set_tick_params(which="minor", labelsize=7)
+
+
 def _bounds(ax, history, colour_up, colour_low, label, x):
   ax.step(history[x], history["upper"], where="post", color=colour_up, label=f"upper{label}")
   ax.step(history[x], history["lower"], where="post", color=colour_low, label=f"lower{label}")
@@ -35,20 +42,6 @@ def _bounds(ax, history, colour_up, colour_low, label, x):
 
 def closing(results):
   """Fig. 1: both bounds over the sub-problems split."""
-  if "single" in results:
-    one = results["single"]
-    fig, axes = plotting.figure(ncols=2, sharey=True, height=2.6)
-    for ax, x, label in zip(
-      axes, ("expanded", "seconds"), ("sub-problems split", "time [s]"), strict=True
-    ):
-      h = one["history"]
-      _bounds(ax, h, _UPPER, _LOWER, " bound", x)
-      ax.fill_between(h[x], h["lower"], h["upper"], step="post", color=_UPPER, alpha=0.1, lw=0)
-      ax.axhline(float(one["first"]), color=_GREY, lw=0.7, ls=":", label="first estimate")
-      ax.set_xlabel(label)
-    axes[0].set_ylabel("Lipschitz constant $L_p$")
-    axes[0].legend()
-    return fig
   curves = results["curve"]
   fig, axes = plotting.figure(ncols=len(curves), squeeze=False, height=2.6)
   for ax, (p, found) in zip(axes[0], curves.items(), strict=True):
@@ -66,8 +59,7 @@ def closing(results):
     )
     ax.set_xscale("log")
     ax.set_yscale("log")
-    ax.yaxis.set_major_formatter(lambda v, _: f"{v:g}")
-    ax.yaxis.set_minor_formatter(lambda v, _: f"{v:g}" if f"{v:.0e}"[0] in "235" else "")
+    _plain_ticks(ax.yaxis)
     ax.set_title(_norm(p))
     ax.set_xlabel("sub-problems split + 1")
   axes[0, 0].set_ylabel("bounds of $L_p$")
@@ -77,26 +69,6 @@ def closing(results):
 
 def table(results):
   """Table 1: every bound over the constant."""
-  if "single" in results:
-    one = results["single"]
-    names = ("layers", "first", "relaxed", "root", "upper", "lower", "sampled")
-    labels = (
-      "layer norms",
-      "first estimate",
-      "relaxation",
-      "root",
-      "upper",
-      "lower",
-      "sampled",
-    )
-    fig, ax = plotting.figure(width="column", height=2.4)
-    values = [float(one[n]) for n in names]
-    ax.barh(range(len(names)), values, color=[_GREY] * 4 + [_UPPER, _LOWER, _GREY])
-    ax.set_yticks(range(len(names)), labels)
-    ax.invert_yaxis()
-    ax.set_xscale("log")
-    ax.set_xlabel("bound of $L_p$")
-    return fig
   columns = (
     ("layers", "product of layer norms", "#555555"),
     ("first", "first estimate", "#D55E00"),
@@ -131,8 +103,6 @@ def table(results):
 
 def saving(results):
   """Sub-problems and linear programs of each rung from the printed algorithm to ours."""
-  if "single" in results:
-    return closing(results)
   found = results["ablation"]
   fig, axes = plotting.figure(ncols=3, sharey=True, height=2.6)
   names = list(_RUNGS)
@@ -158,8 +128,6 @@ def saving(results):
 
 def controls(results):
   """Digits: the largest certified box, and what the penalty does."""
-  if "single" in results:
-    return table(results)
   fig, axes = plotting.figure(ncols=2, height=2.6)
   ax = axes[0]
   for i, name in enumerate(("interval", "ours")):
@@ -197,25 +165,94 @@ def controls(results):
   return fig
 
 
+def single_closing(results):
+  """Both bounds of the user's network over sub-problems and time."""
+  one = results["single"]
+  fig, axes = plotting.figure(ncols=2, sharey=True, height=2.6)
+  for ax, x, label in zip(
+    axes, ("expanded", "seconds"), ("sub-problems split", "time [s]"), strict=True
+  ):
+    h = one["history"]
+    _bounds(ax, h, _UPPER, _LOWER, " bound", x)
+    ax.fill_between(h[x], h["lower"], h["upper"], step="post", color=_UPPER, alpha=0.1, lw=0)
+    ax.axhline(float(one["first"]), color=_GREY, lw=0.7, ls=":", label="first estimate")
+    ax.set_xlabel(label)
+    ax.set_yscale("log")
+    _plain_ticks(ax.yaxis)
+  axes[0].set_ylabel("Lipschitz constant $L_p$")
+  axes[0].legend()
+  return fig
+
+
+def single_bounds(results):
+  """Every bound of the user's network."""
+  one = results["single"]
+  names = ("layers", "first", "relaxed", "root", "upper", "lower", "sampled")
+  labels = (
+    "layer norms",
+    "first estimate",
+    "relaxation",
+    "root",
+    "upper",
+    "lower",
+    "sampled",
+  )
+  fig, ax = plotting.figure(width="column", height=2.4)
+  values = [float(one[n]) for n in names]
+  ax.barh(range(len(names)), values, color=[_GREY] * 4 + [_UPPER, _LOWER, _GREY])
+  ax.set_yticks(range(len(names)), labels)
+  ax.invert_yaxis()
+  for i, value in enumerate(values):
+    ax.text(value, i, f" {value:.4g}", va="center", fontsize=6)
+  ax.set_xlim(0, 1.18 * max(values))
+  ax.set_xlabel("bound of $L_p$")
+  return fig
+
+
+def is_single(results):
+  """Whether one network of the user's was run."""
+  return "single" in results
+
+
+def is_table(results):
+  """Whether Table 1 was run."""
+  return "single" not in results
+
+
 FIGURES = (
   Figure(
     "fig1_bounds_close",
     "Fig. 1: certified bounds while the search runs, over the sub-problems split: ours "
     "(filled) and the algorithm as printed (dashed).",
     closing,
+    is_table,
   ),
   Figure(
     "table1_bounds",
     "Table 1: every bound over the exact constant; a small dot is a network, a large one the "
     "geometric mean.",
     table,
+    is_table,
   ),
   Figure(
     "ablation",
     "From the printed algorithm to ours: geometric means (bars) and single networks (dots).",
     saving,
+    is_table,
   ),
   Figure(
-    "digits", "Controls on digits: certified boxes, and the bound as a penalty.", controls
+    "digits",
+    "Controls on digits: certified boxes, and the bound as a penalty.",
+    controls,
+    is_table,
+  ),
+  Figure(
+    "bounds_close",
+    "Certified bounds while the search runs; the dotted line is the interval bound.",
+    single_closing,
+    is_single,
+  ),
+  Figure(
+    "bounds", "The certified bounds and what they compare with.", single_bounds, is_single
   ),
 )
