@@ -112,6 +112,9 @@ def bound(setting: Setting, nodes: bab.Nodes) -> tuple[bab.Nodes, np.ndarray]:
   if setting.sector:
     values = np.minimum(values, _sector(setting, signs, forms, effects, ball, values))
   leaves = ~np.any(signs == 0, -1)
+  if not setting.signed:  # a leaf has one Jacobian, whose norm is known
+    exact_norm = norms.upper(ball.centre, ball.radius, setting.p)
+    values = np.where(leaves, np.minimum(values, exact_norm), values)
   for i in np.flatnonzero(leaves & possible):
     if np.max(ball.radius[i]) > 1e-11 * np.max(np.abs(ball.centre[i]), initial=0.0):
       known = _exact_ball(setting, signs[i])
