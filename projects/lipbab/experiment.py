@@ -243,8 +243,8 @@ def enumeration(config):
   """Bounds of small random networks on the plane against all of their cells, (count,) each.
 
   Returns:
-    excess: upper / L − 1; deficit: 1 − lower / L; both have to be ≥ 0 and, p being 1 or ∞,
-    are differences of rationals, rounded once.
+    excess: upper / L − 1; deficit: 1 − lower / L (not over L where that is 0); both have to
+    be ≥ 0 and, p being 1 or ∞, are differences of rationals, rounded once.
   """
   found = {"excess": [], "deficit": []}
   for i in range(config.enumeration.count):
@@ -261,8 +261,9 @@ def enumeration(config):
     axis = 0 if p == 1 else 1
     constant = max(np.max(np.abs(j).sum(axis)) for j, _ in cells)
     result = lipschitz_constant(network, low, high, p)
-    found["excess"].append(float(Fraction(result.upper_bound) / constant - 1))
-    found["deficit"].append(float(1 - Fraction(result.lower_bound) / constant))
+    size = constant or 1  # a network may be dead
+    found["excess"].append(float((Fraction(result.upper_bound) - constant) / size))
+    found["deficit"].append(float((constant - Fraction(result.lower_bound)) / size))
   return {key: np.array(values) for key, values in found.items()}
 
 
