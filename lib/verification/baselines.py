@@ -71,7 +71,7 @@ def gradient_norms(network: Network, x: np.ndarray, p: float = 2) -> np.ndarray:
   """
   signs = propagation.undecided(network, (len(x),))
   signs, _ = propagation.decide(network, propagation.intervals(network, x, x, signs), signs)
-  ball = jacobian.forward(network, signs, offsets=False)[-1]
+  ball = jacobian.whole(network, signs)
   return norms.lower(ball.centre, ball.radius, p)
 
 

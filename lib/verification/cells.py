@@ -184,7 +184,7 @@ def solve(setting: Setting, nodes: bab.Nodes) -> bab.Solutions:
   chosen = points[:, 0]
   values = at_points(setting, chosen)
   for i in np.flatnonzero(closed & nodes["certain"]):
-    form = jacobian.forward(setting.network, signs[i : i + 1], offsets=False)[-1]
+    form = jacobian.whole(setting.network, signs[i : i + 1])
     ball = jacobian.Ball(*(v[0, :, : setting.columns] for v in form))
     if np.max(ball.radius) > 1e-11 * np.max(np.abs(ball.centre), initial=0.0):
       ball = _exact_ball(setting, signs[i]) or ball
@@ -206,7 +206,7 @@ def at_points(setting: Setting, x: np.ndarray) -> np.ndarray:
   x = x[known]
   signs = propagation.undecided(network, (len(x),))
   signs, _ = propagation.decide(network, propagation.intervals(network, x, x, signs), signs)
-  last = jacobian.forward(network, signs, offsets=False)[-1]
+  last = jacobian.whole(network, signs)
   ball = jacobian.Ball(*(v[..., : setting.columns] for v in last))
   values[known] = norms.lower(ball.centre, ball.radius, setting.p)
   return values

@@ -78,9 +78,19 @@ def backward(network: Network, signs) -> list[Ball]:
   for weight, (low, high) in zip(network.weights[-2::-1], slopes[::-1], strict=True):
     centre, radius = rounding.times(low[..., None, :], high[..., None, :], *found[-1])
     margin = gamma(weight.shape[0])
-    radius = up((radius + margin * xp.abs(centre)) @ xp.abs(weight), weight.shape[0])
-    found.append(Ball(centre @ weight, radius))
+    # As one product of matrices: BLAS is several times slower on a stack of small ones.
+    shape = (*centre.shape[:-1], weight.shape[1])
+    radius = (radius + margin * xp.abs(centre)).reshape(-1, weight.shape[0]) @ xp.abs(weight)
+    radius = up(radius, weight.shape[0]).reshape(shape)
+    found.append(Ball((centre.reshape(-1, weight.shape[0]) @ weight).reshape(shape), radius))
   return [*found[-2::-1], found[-1]]
+
+
+def whole(network: Network, signs) -> Ball:
+  """∂f/∂x alone, (..., m, n), from whichever end has fewer rows or columns."""
+  if network.outputs < network.inputs:
+    return backward(network, signs)[-1]
+  return forward(network, signs, offsets=False)[-1]
 
 
 def intersect(first: Ball, second: Ball) -> Ball:

@@ -230,9 +230,11 @@ def _setting(network, bounds, p, options) -> cells.Setting:
 
 
 def _start(setting, problem) -> bab.State:
-  """The roots, with the best of a few hundred sampled inputs as the first value."""
+  """The roots, with the best of up to 256 sampled inputs as the first value."""
   rng = np.random.default_rng(1)
-  count = max(1, 256 // len(setting.lower))
+  network = setting.network
+  most = 1_000_000 // max(network.inputs * network.outputs, network.inputs * max(network.hidden))
+  count = max(4, min(256, most) // len(setting.lower))
   share = rng.random((count, len(setting.lower), setting.lower.shape[1]))
   share[: count // 4] = np.round(share[: count // 4])  # corners
   x = setting.lower + share * (setting.upper - setting.lower)

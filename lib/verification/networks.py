@@ -260,7 +260,7 @@ def _known(size):
 
 
 def _finite(array, number, what):
-  array = np.array(array, dtype=np.float64)
+  array = np.array(array, dtype=np.float64, order="C")
   if not np.all(np.isfinite(array)):
     raise ValueError(f"the {what} of layer {number} has NaN or infinite numbers.")
   return array
