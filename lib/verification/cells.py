@@ -342,6 +342,8 @@ class _Cell:
       impossible = [s for s in (1, -1) if not seen[s] and not self._reachable(unit, s)]
       if len(impossible) == 1:
         self.signs[unit] = -impossible[0]
+      elif len(impossible) == 2 and self._vanishes(unit):
+        self.signs[unit] = 1  # z = 0 identically: either slope gives the same f
     return bool(np.any(self.signs != self.node["signs"]))
 
   def _same(self):
@@ -401,6 +403,20 @@ class _Cell:
     share = 0.5 if bottom >= 0 else 0.5 * top / (top - bottom) if top > 0 else 1.0
     return vertex + share * (start - vertex)
 
+  def _vanishes(self, unit):
+    """Whether the unit's form is 0, constant and all, in rational arithmetic."""
+    rows, known = self._exact_forms(unit)
+    return bool(known[unit] and not np.any(rows[unit] != 0))
+
+  def _exact_forms(self, unit):
+    """Integer forms of the units up to the given one's layer, and which are affine here."""
+    if self._integers is None:
+      network = self.setting.network
+      last = int(np.searchsorted(np.cumsum(network.hidden), unit, side="right"))
+      forms = exact.forms(network, self.node["signs"], last)
+      self._integers = np.concatenate(forms.rows), np.concatenate(forms.known)
+    return self._integers
+
   def _exact_sign(self, unit, sign, found=None):
     """The sign of max s z on the cell in rational arithmetic, 0 where that stays open.
 
@@ -408,12 +424,7 @@ class _Cell:
       unit, sign: which half-space.
       found: what the solver proposes, whose basis is tried first.
     """
-    if self._integers is None:
-      network = self.setting.network
-      last = int(np.searchsorted(np.cumsum(network.hidden), unit, side="right"))
-      forms = exact.forms(network, self.node["signs"], last)
-      self._integers = np.concatenate(forms.rows), np.concatenate(forms.known)
-    rows, known = self._integers
+    rows, known = self._exact_forms(unit)
     if not known[unit] or not np.all(known[self.cuts]):
       return 0
     signs = self.node["signs"][self.cuts].astype(int).astype(object)
