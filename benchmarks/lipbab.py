@@ -51,8 +51,9 @@ def exact(seeds, limit):
     rows.append((seed, ours, printed))
     print(
       f"seed {seed}: L = {ours.upper_bound:.6f}; ours {text(ours)}; printed {text(printed)}"
-      f"{'' if printed.finished else ' (not finished)'}; {printed.seconds / ours.seconds:.0f} × "
-      f"faster, {printed.nodes / ours.nodes:.1f} × fewer sub-problems",
+      f"{'' if printed.finished else ' (not finished)'}; "
+      f"{printed.seconds / ours.seconds:.0f} × faster, "
+      f"{printed.nodes / ours.nodes:.1f} × fewer sub-problems",
       flush=True,
     )
   nearest = min(rows, key=lambda r: abs(np.log(r[2].nodes / AUTHORS["nodes"])))

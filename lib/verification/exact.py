@@ -54,10 +54,10 @@ def forms(network: Network, signs: np.ndarray, last: int) -> Forms:
   found = Forms([rows], [scale], [np.ones(len(rows), bool)])
   for layer, sign in enumerate(split(network, signs)[:last]):
     closed = (np.abs(sign) == 1) | ~np.any(rows != 0, -1)
-    slope, slope_scale = integers(
-      np.where(sign == 1, network.slopes[layer][1], network.slopes[layer][0])
-    )
-    fine = found.known[-1] & closed
+    slopes = np.where(sign == 1, network.slopes[layer][1], network.slopes[layer][0])
+    slope, slope_scale = integers(slopes)
+    off = (np.abs(sign) == 1) & (slopes == 0)  # 0, whatever its form
+    fine = (found.known[-1] & closed) | off
     weight, weight_scale = integers(network.weights[layer + 1])
     bias, bias_scale = integers(network.biases[layer + 1])
     rows = weight @ (np.where(fine, slope, 0)[:, None] * rows)

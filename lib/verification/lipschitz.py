@@ -233,8 +233,8 @@ def _start(setting, problem) -> bab.State:
   """The roots, with the best of up to 256 sampled inputs as the first value."""
   rng = np.random.default_rng(1)
   network = setting.network
-  most = 1_000_000 // max(network.inputs * network.outputs, network.inputs * max(network.hidden))
-  count = max(4, min(256, most) // len(setting.lower))
+  entries = network.inputs * max(network.outputs, *network.hidden)
+  count = max(4, min(256, 1_000_000 // entries) // len(setting.lower))
   share = rng.random((count, len(setting.lower), setting.lower.shape[1]))
   share[: count // 4] = np.round(share[: count // 4])  # corners
   x = setting.lower + share * (setting.upper - setting.lower)
