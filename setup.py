@@ -22,6 +22,7 @@ setup(
     "chex>=0.1.88",
     "diffrax>=0.7",
     "flax>=0.10.4",
+    "highspy>=1.8",
     "jax>=0.7",
     "matplotlib>=3.9",
     "ml-collections>=1.0",

@@ -15,7 +15,17 @@ from lib.experiment.progress import Clock, Metrics, Progress
 
 
 class Stopped(Exception):
-  """The run was asked to stop by a signal and has saved what it had."""
+  """The run was asked to stop by a signal and has saved what it had.
+
+  Args:
+    signal: name of the signal.
+    found: for work whose results are valid whenever it ends, what it has found: a line that is
+      printed. The exit status is then 0.
+  """
+
+  def __init__(self, signal: str, found: str = ""):
+    super().__init__(signal)
+    self.found = found
 
 
 class Context:

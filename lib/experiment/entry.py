@@ -78,7 +78,7 @@ def main(project: Project) -> None:
 
   Exit status: 0 when it ran to its end, 2 for a mistake of the user, 130 and 143 when
   Ctrl-C or SIGTERM ended it (the same command resumes it), 1 with a traceback for a fault
-  of the program.
+  of the program. Work that is valid whenever it ends exits with 0 then too (see `Stopped`).
   """
   _define_flags()
   overrides: list[tuple[str, str]] = []
@@ -239,6 +239,9 @@ def run(
         "goes on from there.",
         file=sys.stderr,
       )
+      if stopped.found:
+        print(stopped.found)
+        return 0
       return 128 + getattr(signal, str(stopped)).value
     finally:
       ctx.metrics.close()
@@ -336,10 +339,11 @@ def _finish(project, config, directory, ctx, measured, only) -> None:
     old = json.loads(file.read_text("utf-8"))
     for key in ("versions", "backend", "devices", "wall_s", "compile_s"):
       results[key] = old[key]
-  paths = report.draw(directory.path, project.figures, measured)
+  figures = [figure for figure in project.figures if figure.applies(measured)]
+  paths = report.draw(directory.path, figures, measured)
   directory.write_json("results.json", results)
   directory.write_text(
-    "report.md", report.markdown(results, project.figures, _summary(project))
+    "report.md", report.markdown(results, figures, _summary(project))
   )
   console = _console()
   report.print_claims(f"{project.name} ({results['preset']})", rows, console)

@@ -91,6 +91,16 @@ class Progress:
     yield _Task(self._bars, bar)
 
 
+  @contextlib.contextmanager
+  def line(self, name: str):
+    """A live line of text; the block is given a function that shows another text."""
+    if self._bars is None:
+      yield lambda text: None
+      return
+    bar = self._bars.add_task(name, total=None, rate="")
+    yield lambda text: self._bars.update(bar, description=f"{name}  {text}")
+
+
 class _Silent:
   def advance(self, count: int) -> None:
     """Nothing to show."""

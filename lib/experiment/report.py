@@ -34,11 +34,13 @@ class Figure(NamedTuple):
     name: of the PNG file, without its ending.
     caption: one or two sentences.
     draw: results -> matplotlib figure.
+    applies: results -> whether there is anything to draw.
   """
 
   name: str
   caption: str
   draw: Callable[[Mapping[str, Any]], Any]
+  applies: Callable[[Mapping[str, Any]], bool] = lambda results: True
 
 
 def versions() -> dict[str, str]:
