@@ -191,10 +191,11 @@ def embedded_patterns(
 
 
 def presentation(source: Input, slot: Array) -> tuple[Array, Array]:
-  """(which pattern, whether any) at the start of a slot."""
+  """(which pattern, whether any) at the start of slots, arrays of their shape."""
   bits = counter_random.threefry(source.key, slot, _SLOT)
   which, whether = (counter_random.uniform(b) for b in bits)
-  variant = jnp.minimum(jnp.sum(which >= source.share), source.length.shape[0] - 1)
+  passed = jnp.sum(which[..., None] >= source.share, -1, dtype=jnp.int32)
+  variant = jnp.minimum(passed, source.length.shape[0] - 1)
   return variant, whether < source.probability
 
 
@@ -213,7 +214,7 @@ def presented(source: Input, slot: Array, variant: Array) -> Pattern:
 
 
 class Outline(NamedTuple):
-  """What a chunk holds, but for the spikes themselves; all () and int32.
+  """What a chunk holds, but for the spikes themselves; () int32 but for the pattern.
 
   Attributes:
     chunk: its number.
@@ -222,6 +223,7 @@ class Outline(NamedTuple):
     inside: steps of the chunk that lie in a presentation, its first ones.
     first, of_pattern: the pattern's spikes in the chunk: index of the first, how many.
     noise: background spikes.
+    pattern: (spikes,) the pattern as presented, where jitter or dropout change it.
   """
 
   chunk: Array
@@ -232,6 +234,7 @@ class Outline(NamedTuple):
   first: Array
   of_pattern: Array
   noise: Array
+  pattern: Pattern | None
 
 
 def outline(source: Input, chunk: Array) -> Outline:
@@ -239,7 +242,9 @@ def outline(source: Input, chunk: Array) -> Outline:
   steps = source.chunk
   slot, position = chunk // source.slot, chunk % source.slot * steps
   variant, present = presentation(source, slot)
-  time = presented(source, slot, variant).time
+  pattern = presented(source, slot, variant)
+  time = pattern.time
+  changed = source.deviation is not None or source.dropout is not None
   first = jnp.sum(time < position, dtype=jnp.int32)
   of_pattern = jnp.sum(time < position + steps, dtype=jnp.int32) - first
   inside = jnp.where(present, jnp.clip(source.length[variant] - position, 0, steps), 0)
@@ -254,6 +259,7 @@ def outline(source: Input, chunk: Array) -> Outline:
     first,
     jnp.where(present, of_pattern, 0),
     noise,
+    pattern if changed else None,
   )
 
 
@@ -261,7 +267,9 @@ def events(source: Input, chunk: Outline) -> Events:
   """The spikes of a chunk: those of the pattern first, then the background's."""
   steps, capacity = source.chunk, source.capacity
   index = jnp.arange(capacity)
-  pattern = presented(source, chunk.slot, chunk.variant)
+  pattern = chunk.pattern
+  if pattern is None:
+    pattern = jax.tree.map(lambda x: x[chunk.variant], source.pattern)
   where = jnp.minimum(chunk.first + index, pattern.time.shape[0] - 1)
   pattern_step = jnp.clip(pattern.time[where].astype(jnp.int32) - chunk.position, 0, steps - 1)
   afferent, step = _background(source, chunk, index)

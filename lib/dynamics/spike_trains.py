@@ -126,13 +126,17 @@ def poisson_capacity(mean: float, tail: float = 1e-9) -> int:
 
 
 def poisson_cdf(mean: Array, capacity: int) -> Array:
-  """P(X <= k) for k = 0 .. capacity − 1, (..., capacity), for Poisson means (...)."""
+  """P(X <= k) for k = 0 .. capacity − 1, (..., capacity), for Poisson means (...).
+
+  Given X < capacity, so that the last is 1: rounding must not look like an overflow.
+  """
   k = jnp.arange(capacity, dtype=jnp.float32)
   mean = jnp.asarray(mean, jnp.float32)[..., None]
   log_mass = k * jnp.log(jnp.maximum(mean, 1e-30)) - mean - jax.lax.lgamma(k + 1.0)
-  return jnp.minimum(jnp.cumsum(jnp.exp(log_mass), axis=-1), 1.0)
+  below = jnp.cumsum(jnp.exp(log_mass - log_mass.max(-1, keepdims=True)), axis=-1)
+  return below / below[..., -1:]
 
 
 def poisson_count(uniform: Array, cdf: Array) -> Array:
-  """The Poisson count of a uniform number by inversion; `capacity` when beyond the table."""
+  """The Poisson count of a uniform number in [0, 1) by inversion of `poisson_cdf`."""
   return jnp.sum(uniform[..., None] >= cdf, axis=-1, dtype=jnp.int32)

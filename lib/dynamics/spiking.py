@@ -195,6 +195,26 @@ def arrivals(injected: Array) -> Array:
   return flat[..., : steps * (steps + window)].reshape(*lead, steps, steps + window)
 
 
+def drive(
+  grid: Kernels, rows: Array, weight: Array | None, spikes: Events, pending: Array
+) -> tuple[Array, Array]:
+  """Currents of one chunk when nothing learns.
+
+  Args:
+    grid, rows, weight: see `current`.
+    spikes: of the chunk.
+    pending: (neurons, steps + window) current still to come, from the chunk's start.
+
+  Returns:
+    (due, pending): (neurons, steps) the chunk's current, without the fixed global integral,
+    and what is pending from the start of the next chunk.
+  """
+  steps = pending.shape[-1] - grid.table.shape[1]
+  injected = current(grid, rows, weight, spikes, spikes.valid, steps)
+  pending = pending + arrivals(injected).sum(1)
+  return pending[:, :steps], jnp.pad(pending[:, steps:], ((0, 0), (0, steps)))
+
+
 # --- a layer that learns ---------------------------------------------------------------------
 
 

@@ -1,0 +1,122 @@
+"""A spiking neuron that learns delays and recognises stretched patterns (SDVL)."""
+
+from ml_collections import ConfigDict
+
+from lib.experiment import presets
+
+PRESETS = {
+  # Every path in seconds; its numbers mean little.
+  "smoke": {
+    "seeds": 2,
+    "afferents": 200,
+    "pattern.spikes": 50,
+    "neuron.fgi": 4.7,
+    "capacity": 64,
+    "train_time": 4.0,
+    "interval": 2.0,
+    "max_rate": 100.0,
+    "test.time": 3.0,
+    "test.presentations": 5,
+    "test.thresholds": (-55.0, -52.0),
+    "test.fine_morphs": (-1.5, -1.0, -0.5, 0.5, 1.0, 1.5),
+    "search.seeds": 2,
+    "search.train_time": 4.0,
+    "search.constant": (0.4,),
+    "search.ends": (0.38,),
+    "search.falls": (2.0,),
+    "robustness.conditions": ("detector",),
+    "robustness.jitter": (2.0,),
+    "robustness.dropout": (0.2,),
+  },
+  "paper": {"seeds": 100, "search.seeds": 20},
+}
+
+_GRID = (0.5, 1.0, 1.5, 2.0)
+_FINE = tuple(round(0.1 * k, 1) for k in range(5, 21))
+
+
+def get_config(preset="default"):
+  """TODO"""
+  config = ConfigDict()
+  config.seed = 0  # the first of
+  config.seeds = 20  # so many neurons, each with a pattern and an input of its own
+
+  # The input.
+  config.afferents = 2000
+  config.rate = 10.0  # of every afferent, Hz
+  config.presentations = 5.0  # of the pattern, a second
+  config.pattern = {"spikes": 500, "length": 50, "gap": 20}  # ms; gap: after it, in its slot
+  config.chunk = 10  # ms simulated at once between output spikes
+  config.capacity = 320  # spikes that a chunk can hold; too many are an error
+  config.max_rate = 60.0  # of output spikes recorded, Hz; too many are an error
+
+  # The neuron of a single run or a sweep; the experiment's conditions change it.
+  config.neuron = {
+    "tau": 20.0,  # ms
+    "threshold": -55.0,  # mV
+    "rest": -65.0,
+    "reset": -70.0,
+    "fgi": 0.456,  # fixed global integral: the sum of a spike's current, at the start
+    "fgi_end": 0.456,  # and after it has fallen
+    "fgi_fall": 0.0,  # for so many seconds
+  }
+  config.initial = {"delay": 5.0, "variance": 2.0, "weight": 0.5}
+  config.delay_range = (1.0, 20.0)  # ms
+  config.variance_range = (0.1, 10.0)  # ms²
+  config.kernel = "variance"  # exp(−(t − μ)²/(2σ)), the program's; "print": /σ
+  config.rule = {
+    "name": "sdvl",  # or stdp, none
+    "alpha": 3.0,
+    "alpha2": 20.0,  # the program's; 3: the print's
+    "beta": 20.0,
+    "rate": 0.04,
+    "variance_share": 1.0,  # rate of the variance over that of the delay
+    "potentiation": 0.03125,
+    "depression_ratio": 0.85,
+  }
+  config.train_time = 300.0  # s
+  config.interval = 15.0  # s of training between two records
+
+  # The conditions; what they do not name is as above.
+  detector = {"tau": 3.0, "fgi": 0.46, "fgi_end": 0.38, "fgi_fall": 30.0}
+  integrator = {"tau": 20.0, "fgi": 0.456}
+  config.conditions = {
+    "detector": detector,
+    "integrator": integrator,
+    "detector_print": {**detector, "alpha2": 3.0},
+    "integrator_print": {**integrator, "alpha2": 3.0},
+    "detector_frozen": {**detector, "variance_share": 0.0},
+    "integrator_frozen": {**integrator, "variance_share": 0.0},
+    "stdp": {"rule": "stdp", "tau": 20.0, "fgi": 1.0},
+    "untrained": {"rule": "none", "tau": 3.0, "fgi": 0.38},
+  }
+
+  # Tests: negative morph factors are reversed patterns.
+  config.test = {
+    "time": 20.0,  # s
+    "presentations": 100,  # of the mean voltages
+    "thresholds": tuple(float(v) for v in range(-58, -41)),
+    "morphs": tuple(-m for m in _GRID[::-1]) + _GRID,
+    "fine_morphs": tuple(-m for m in _FINE[::-1]) + _FINE,
+    "fine_conditions": ("detector", "integrator"),
+    "morph": 1.0,  # these four are set for each test
+    "jitter": 0.0,
+    "dropout": 0.0,
+    "member": 0,
+  }
+
+  # The integral at τ = 3 ms: constant, and falling from the detector's to `ends` in `falls` s.
+  config.search = {
+    "first_seed": 1000,
+    "seeds": 6,
+    "train_time": 150.0,
+    "constant": tuple(round(0.36 + 0.01 * k, 2) for k in range(11)),
+    "ends": (0.36, 0.38, 0.4),
+    "falls": (30.0, 100.0),
+  }
+  config.robustness = {
+    "conditions": ("detector", "integrator"),
+    "jitter": (0.0, 1.0, 2.0, 4.0, 8.0),  # ms
+    "dropout": (0.1, 0.25, 0.5),
+  }
+  return presets.apply(config, preset, PRESETS)

@@ -1,0 +1,405 @@
+"""Training on a hidden pattern, and tests of the trained neuron on its morphed versions.
+
+A member of the training is one neuron with its own pattern and input (a seed). Tests take the
+trained synapses of all seeds as operands and draw fresh input of another stream.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lib import updates
+from lib.dynamics import balanced_input, spiking
+from lib.dynamics.spike_trains import raise_on_overflow
+from lib.experiment import Program, UserError
+from projects.sdvl import neuron, testing
+
+RULES = ("sdvl", "stdp", "none")
+# What conditions may change, all swept, so that they share compiled functions.
+SWEPT = {
+  "tau": "neuron.tau",
+  "fgi": "neuron.fgi",
+  "fgi_end": "neuron.fgi_end",
+  "fgi_fall": "neuron.fgi_fall",
+  "alpha2": "rule.alpha2",
+  "variance_share": "rule.variance_share",
+}
+
+
+def check(config):
+  """Raises `UserError` for numbers and names out of range."""
+  positive = ("seeds", "afferents", "rate", "train_time", "interval", "chunk", "capacity")
+  for name in positive:
+    value = config[name]
+    if not isinstance(value, jax.core.Tracer) and not value > 0:
+      raise UserError(f"{name} is {value}; it must be positive.")
+  if config.rule.name not in RULES:
+    raise UserError(f"rule.name is '{config.rule.name}'; choose from {', '.join(RULES)}.")
+  if config.kernel not in spiking.KERNELS:
+    raise UserError(
+      f"kernel is '{config.kernel}'; choose from {', '.join(spiking.KERNELS)}."
+    )
+  if not isinstance(config.neuron.tau, jax.core.Tracer) and config.neuron.tau < 1:
+    raise UserError(f"neuron.tau is {config.neuron.tau} ms; a step of 1 ms needs at least 1.")
+  if config.pattern.spikes > config.afferents:
+    raise UserError(
+      f"pattern.spikes is {config.pattern.spikes}, more than the {config.afferents} afferents."
+    )
+  if config.chunk > 128:
+    raise UserError(f"chunk is {config.chunk}; it must be at most 128 ms.")
+  for factor in (1.0, *config.test.morphs, *config.test.fine_morphs):
+    if factor == 0:
+      raise UserError("a morph factor of 0 has no pattern; leave it out.")
+    _check_balance(config, abs(factor))
+
+
+def _check_balance(config, factor):
+  length = config.pattern.length * factor
+  if config.pattern.spikes > config.afferents * config.rate * length / 1000 + 1e-6:
+    raise UserError(
+      f"the pattern's {config.pattern.spikes} spikes in {length:g} ms exceed the background "
+      "rate, so that it could not be hidden; lengthen it or raise the morph factor."
+    )
+  slot = neuron.chunks(config, length + config.pattern.gap) * config.chunk / 1000
+  if config.presentations * slot > 1 or config.presentations > config.rate:
+    raise UserError(
+      f"{config.presentations} presentations a second of {length:g} ms do not fit; lower "
+      "`presentations`."
+    )
+
+
+def prepare(config):
+  """Nothing is loaded: all input is drawn on the device."""
+  check(config)
+  return ()
+
+
+# --- one member: a neuron that learns ---------------------------------------------------------
+
+
+def init(config, operands):
+  """The neuron before it has seen anything."""
+  return spiking.layer(
+    neuron.synapses(config), neuron.kernels(config), neuron.membrane(config), config.chunk
+  )
+
+
+def step(config, operands, state):
+  """An interval of learning, and what the neuron did in it.
+
+  Returns:
+    Of the output spikes of the interval, (capacity,): latency, ms after the start of the
+    presentation they lie in, −1 between presentations and −2 where the list is empty; and
+    presented, how often the pattern was shown; spikes; overflow.
+  """
+  source = neuron.embedded(config, neuron.TRAINING)
+  chunks = neuron.chunks(config, 1000 * config.interval)
+  before = state.chunk
+  state, spikes = spiking.run(
+    neuron.kernels(config),
+    neuron.membrane(config),
+    neuron.rule(config),
+    balanced_input.draw(source),
+    state,
+    before + chunks,
+    gain=neuron.global_integral(config),
+    capacity=round(config.max_rate * config.interval),
+  )
+  slot_ms = source.slot * config.chunk
+  slot = jnp.maximum(spikes.time, 0) // slot_ms
+  _, present = balanced_input.presentation(source, slot)
+  latency = jnp.where(present, jnp.maximum(spikes.time, 0) - slot * slot_ms, -1)
+  slots = before // source.slot + jnp.arange(chunks)
+  started = (slots * source.slot >= before) & (slots * source.slot < before + chunks)
+  _, shown = balanced_input.presentation(source, slots)
+  return state, {
+    "latency": jnp.where(spikes.time >= 0, latency, -2).astype(jnp.int16),
+    "spikes": spikes.count,
+    "presented": (shown & started).sum(dtype=jnp.int32),
+    "overflow": state.overflow + jnp.maximum(spikes.count - spikes.time.shape[0], 0),
+  }
+
+
+def finish(config, operands, state, history):
+  """The synapses, the pattern, and the history.
+
+  Returns:
+    delay, variance, rows (afferents,), weight (afferents,) or (0,); time (spikes,), of the
+    pattern; and of every interval latency, spikes, presented; overflow.
+  """
+  weight = state.synapses.weight
+  return {
+    "delay": state.synapses.delay[0],
+    "variance": state.synapses.variance[0],
+    "weight": jnp.zeros(0) if weight is None else weight[0],
+    "rows": state.rows[0],
+    "time": neuron.pattern(config).time,
+    **{name: history[name] for name in ("latency", "spikes", "presented")},
+    "overflow": history["overflow"].max(),
+  }
+
+
+PROGRAM = Program(init, step, finish, lambda config: round(config.train_time / config.interval))
+
+
+# --- one member of a test ---------------------------------------------------------------------
+
+
+def _trained(config, operands):
+  """(rows, weight) of the member's seed, each with an axis of one neuron."""
+  index = config.seed - operands["first"]
+  weight = operands["weight"]
+  return operands["rows"][index][None], None if weight is None else weight[index][None]
+
+
+def _test(config, operands, **changes):
+  source = neuron.embedded(config, neuron.TEST, morph=config.test.morph, **changes)
+  rows, weight = _trained(config, operands)
+  tally, lost = testing.detections(
+    neuron.kernels(config),
+    rows,
+    weight,
+    neuron.membrane(config),
+    jnp.asarray(config.test.thresholds, jnp.float32),
+    source,
+    neuron.chunks(config, 1000 * config.test.time),
+    config.neuron.fgi_end,
+  )
+  return {**testing.scores(tally), "rate": tally.spikes / config.test.time, "overflow": lost}
+
+
+def _untrained(config, operands):
+  """What `finish` returns of a neuron that never learnt, with random delays and variances."""
+  keys = jax.random.split(neuron.key(config, neuron.INITIAL))
+  shape = (1, config.afferents)
+  drawn = [
+    jax.random.uniform(key, shape, minval=low, maxval=high)
+    for key, (low, high) in zip(
+      keys, (config.delay_range, config.variance_range), strict=True
+    )
+  ]
+  rows = spiking.kernel_rows(neuron.kernels(config), updates.Synapses(*drawn))
+  return {
+    "delay": drawn[0][0],
+    "variance": drawn[1][0],
+    "weight": jnp.zeros(0),
+    "rows": rows[0],
+    "time": neuron.pattern(config).time,
+  }
+
+
+def _disturbed_test(config, operands):
+  return _test(config, operands, deviation=config.test.jitter, dropout=config.test.dropout)
+
+
+def _response(config, operands):
+  slot = neuron.chunks(config, 1000 / config.presentations)
+  source = neuron.embedded(config, neuron.RESPONSE, morph=config.test.morph, slot=slot)
+  rows, weight = _trained(config, operands)
+  free, firing, lost = testing.responses(
+    neuron.kernels(config),
+    rows,
+    weight,
+    neuron.membrane(config),
+    source,
+    config.test.presentations,
+    slot,
+    config.neuron.fgi_end,
+  )
+  return {"voltage": free, "firing": firing, "overflow": lost}
+
+
+def _search_test(config, operands):
+  """A test of member `test.member` rather than of the seed's."""
+  return _test(config, {**operands, "first": config.seed - config.test.member})
+
+
+TEST = Program.once(_test)
+SEARCH_TEST = Program.once(_search_test)
+DISTURBED = Program.once(_disturbed_test)
+RESPONSE = Program.once(_response)
+UNTRAINED = Program.once(_untrained)
+
+
+# --- the experiment ---------------------------------------------------------------------------
+
+
+def run(config, ctx):
+  """All stages, as nested dicts with seeds first.
+
+  conditions/<name>: what `finish` returns, and test (seeds, morphs, thresholds) and response
+  (seeds, morphs, ms) of the trained neuron; search: the global integral and its schedule at
+  τ = 3 ms; robustness: jitter and dropout of the pattern.
+  """
+  check(config)
+  seeds = ctx.seeds(config)
+  results = {
+    "seeds": np.array(seeds),
+    "morphs": np.array(config.test.morphs),
+    "fine_morphs": np.array(config.test.fine_morphs),
+    "thresholds": np.array(config.test.thresholds),
+    "length": np.array(config.pattern.length),
+    "interval": np.array(config.interval),
+    "raster": ctx.stage("raster", raster, config),
+    "search": _search(ctx, config),
+    "conditions": {},
+    "robustness": {},
+  }
+  for name in config.conditions:
+    found = _train(ctx, config, name, seeds)
+    results["conditions"][name] = found | _tests(ctx, config, name, found, seeds)
+  for name in config.robustness.conditions:
+    found = results["conditions"][name]
+    results["robustness"][name] = _robustness(ctx, config, name, found, seeds)
+  timing = [ctx.timings[f"train {name}"] for name in config.conditions if name != "untrained"]
+  busy = sum(t["wall_s"] - t["compile_s"] for t in timing)
+  simulated = len(timing) * len(seeds) * config.train_time
+  results["simulated_seconds_per_second"] = np.array(simulated / max(busy, 1e-9))
+  return results
+
+
+def _row(config, condition):
+  """The swept values of a condition."""
+  defaults = {
+    "tau": config.neuron.tau,
+    "fgi": config.neuron.fgi,
+    "fgi_fall": config.neuron.fgi_fall,
+    "alpha2": config.rule.alpha2,
+    "variance_share": config.rule.variance_share,
+  }
+  values = defaults | {k: v for k, v in condition.items() if k in SWEPT}
+  values.setdefault("fgi_end", values["fgi"])
+  return tuple(float(values[name]) for name in SWEPT)
+
+
+def _train(ctx, config, name, seeds):
+  condition = config.conditions[name]
+  kind = condition.get("rule", config.rule.name)
+  over = {"seed": seeds, tuple(SWEPT.values()): [_row(config, condition)]}
+  program = UNTRAINED if kind == "none" else PROGRAM
+  stage = f"train {name}"
+  found = ctx.members(stage, program, config, (), over, set={"rule.name": kind})
+  _raise_on_overflow(found.get("overflow", 0), "capacity or max_rate")
+  return {key: value[:, 0] for key, value in found.items()}
+
+
+def _operands(found, seeds):
+  weight = found["weight"]
+  return {
+    "first": np.int32(seeds[0]),
+    "rows": found["rows"],
+    "weight": weight if weight.shape[-1] else None,
+  }
+
+
+def _tests(ctx, config, name, found, seeds):
+  """Accuracies over morphs and thresholds, and mean voltages; 'full' conditions finely."""
+  condition = config.conditions[name]
+  fine = name in config.test.fine_conditions
+  morphs = config.test.fine_morphs if fine else config.test.morphs
+  operands = _operands(found, seeds)
+  over = {
+    "seed": seeds,
+    tuple(SWEPT.values()): [_row(config, condition)],
+    "test.morph": [float(m) for m in morphs],
+  }
+  test = ctx.members(f"test {name}", TEST, config, operands, over)
+  over["test.morph"] = [float(m) for m in config.test.morphs]
+  response = ctx.members(f"response {name}", RESPONSE, config, operands, over)
+  for part in (test, response):
+    _raise_on_overflow(part["overflow"], "capacity")
+  return {
+    "test_morphs": np.array(morphs),
+    "test": {key: value[:, 0] for key, value in test.items()},
+    "response": {key: value[:, 0] for key, value in response.items()},
+  }
+
+
+def _search(ctx, config):
+  """The range of the global integral in which the coincidence detector learns.
+
+  On seeds of its own: constant integrals, then falling ones. The best pair was chosen from
+  these curves and stands in the config.
+  """
+  search = config.search
+  seeds = list(range(search.first_seed, search.first_seed + search.seeds))
+  detector = dict(config.conditions["detector"].to_dict())
+  rows = [detector | {"fgi": f, "fgi_end": f} for f in search.constant]
+  rows += [
+    detector | {"fgi_end": end, "fgi_fall": fall}
+    for end in search.ends
+    for fall in search.falls
+  ]
+  rows = [_row(config, row) for row in rows]
+  names = tuple(SWEPT.values())
+  changed = {"train_time": search.train_time}
+  found = ctx.members(
+    "search", PROGRAM, config, (), {("seed", *names): _pairs(seeds, rows)}, set=changed
+  )
+  _raise_on_overflow(found["overflow"], "capacity or max_rate")
+  # Every trained neuron is one member of the test, at its own final integral.
+  operands = _operands(found, [0])
+  index = np.arange(len(seeds) * len(rows))
+  columns = [(seed, *row, int(i)) for i, (seed, *row) in zip(index, _pairs(seeds, rows))]
+  test = ctx.members(
+    "search test",
+    SEARCH_TEST,
+    config,
+    operands,
+    {("seed", *names, "test.member"): columns},
+  )
+  shape = (len(seeds), len(rows))
+  return {
+    "constant": np.array(search.constant),
+    "ends": np.array(search.ends),
+    "falls": np.array(search.falls),
+    "spikes": found["spikes"].reshape(*shape, -1),
+    **{k: test[k].reshape(*shape, -1) for k in ("detected", "silent", "accuracy")},
+  }
+
+
+def _pairs(seeds, rows):
+  return [(seed, *row) for seed in seeds for row in rows]
+
+
+def _robustness(ctx, config, name, found, seeds):
+  """Tests with jittered and with dropped spikes of the pattern."""
+  disturbed = [(float(j), 0.0) for j in config.robustness.jitter]
+  disturbed += [(0.0, float(p)) for p in config.robustness.dropout]
+  over = {
+    "seed": seeds,
+    tuple(SWEPT.values()): [_row(config, config.conditions[name])],
+    ("test.jitter", "test.dropout"): disturbed,
+  }
+  operands = _operands(found, seeds)
+  test = ctx.members(f"robustness {name}", DISTURBED, config, operands, over)
+  _raise_on_overflow(test["overflow"], "capacity")
+  return {
+    "jitter": np.array(config.robustness.jitter),
+    "dropout": np.array(config.robustness.dropout),
+    **{key: value[:, 0] for key, value in test.items()},
+  }
+
+
+def raster(config):
+  """One second of the first seed's input with a presentation, as (ms, afferent) pairs."""
+
+  def spikes(chunk):
+    drawn = draw.events(draw.outline(chunk))
+    return drawn.step + chunk * config.chunk, drawn.afferent, drawn.valid
+
+  source = neuron.embedded(config, neuron.TRAINING)
+  draw = balanced_input.draw(source)
+  chunks = jnp.arange(neuron.chunks(config, 1000))
+  time, afferent, valid = (np.asarray(x) for x in jax.jit(jax.vmap(spikes))(chunks))
+  slots = jnp.arange(-(-len(chunks) // int(source.slot)))
+  _, present = balanced_input.presentation(source, slots)
+  onsets = np.flatnonzero(present) * int(source.slot) * config.chunk
+  return {"time": time[valid], "afferent": afferent[valid], "onsets": onsets}
+
+
+def _raise_on_overflow(overflow, keys):
+  try:
+    raise_on_overflow(overflow, "spikes")
+  except OverflowError as error:
+    raise UserError(f"{error} Raise {keys} in the config.") from error
