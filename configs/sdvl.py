@@ -18,7 +18,8 @@ PRESETS = {
     "test.time": 3.0,
     "test.presentations": 5,
     "test.thresholds": (-55.0, -52.0),
-    "test.fine_morphs": (-1.5, -1.0, -0.5, 0.5, 1.0, 1.5),
+    "test.morphs": (-1.0, 0.5, 1.0, 1.5),
+    "test.fine_morphs": (-1.0, 0.5, 1.0, 1.5),
     "search.seeds": 2,
     "search.train_time": 4.0,
     "search.constant": (0.4,),
@@ -99,10 +100,9 @@ def get_config(preset="default"):
     "morphs": tuple(-m for m in _GRID[::-1]) + _GRID,
     "fine_morphs": tuple(-m for m in _FINE[::-1]) + _FINE,
     "fine_conditions": ("detector", "integrator"),
-    "morph": 1.0,  # these four are set for each test
+    "morph": 1.0,  # these three are set for each test
     "jitter": 0.0,
     "dropout": 0.0,
-    "member": 0,
   }
 
   # The integral at τ = 3 ms: constant, and falling from the detector's to `ends` in `falls` s.

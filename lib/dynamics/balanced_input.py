@@ -20,7 +20,7 @@ from lib.dynamics.patterns import Pattern
 from lib.dynamics.spike_trains import Events, poisson_cdf, poisson_count
 
 Array = jax.Array
-_NOISE, _COUNT, _SLOT, _JITTER, _DROP = (jnp.uint32(i << 24) for i in range(5))
+_NOISE, _COUNT, _SLOT, _CHANGE = (i << 24 for i in range(4))  # parts of the counter
 
 
 class Rates(NamedTuple):
@@ -143,7 +143,7 @@ def embedded_patterns(
   """Input in which one of some patterns starts a slot now and then.
 
   Args:
-    key: of all randomness.
+    key: of all randomness, a `jax.random.key` or the words of one.
     pattern: (spikes,), or (variants, spikes); times in [0, length).
     afferents: N.
     members: K; the patterns use afferents 0 .. K − 1, each spike another one.
@@ -192,7 +192,7 @@ def embedded_patterns(
 
 def presentation(source: Input, slot: Array) -> tuple[Array, Array]:
   """(which pattern, whether any) at the start of slots, arrays of their shape."""
-  bits = counter_random.threefry(source.key, slot, _SLOT)
+  bits = counter_random.threefry(source.key, slot, jnp.uint32(_SLOT))
   which, whether = (counter_random.uniform(b) for b in bits)
   passed = jnp.sum(which[..., None] >= source.share, -1, dtype=jnp.int32)
   variant = jnp.minimum(passed, source.length.shape[0] - 1)
@@ -202,15 +202,16 @@ def presentation(source: Input, slot: Array) -> tuple[Array, Array]:
 def presented(source: Input, slot: Array, variant: Array) -> Pattern:
   """The pattern as it appears in a slot, after jitter and dropout."""
   pattern = jax.tree.map(lambda x: x[variant], source.pattern)
+  if source.deviation is None and source.dropout is None:
+    return pattern
   index = jnp.arange(pattern.time.shape[0], dtype=jnp.uint32)
+  shift, keep = counter_random.threefry(source.key, slot, jnp.uint32(_CHANGE) + index)
   if source.deviation is not None:
-    bits = counter_random.threefry(source.key, slot, _JITTER + index)
     length = source.length[variant].astype(jnp.float32)
-    pattern = patterns.jitter(bits, pattern, source.deviation, length)
+    pattern = patterns.jitter(shift, pattern, source.deviation, length)
   if source.dropout is not None:
-    bits, _ = counter_random.threefry(source.key, slot, _DROP + index)
-    pattern = patterns.drop(bits, pattern, source.dropout)
-  return pattern
+    pattern = patterns.drop(keep, pattern, source.dropout)
+  return patterns.ordered(pattern)
 
 
 class Outline(NamedTuple):
@@ -248,7 +249,7 @@ def outline(source: Input, chunk: Array) -> Outline:
   first = jnp.sum(time < position, dtype=jnp.int32)
   of_pattern = jnp.sum(time < position + steps, dtype=jnp.int32) - first
   inside = jnp.where(present, jnp.clip(source.length[variant] - position, 0, steps), 0)
-  bits, _ = counter_random.threefry(source.key, chunk, _COUNT)
+  bits, _ = counter_random.threefry(source.key, chunk, jnp.uint32(_COUNT))
   noise = poisson_count(counter_random.uniform(bits), source.cdf[variant, inside])
   return Outline(
     chunk,
@@ -292,7 +293,7 @@ def _background(source, chunk, index):
   The first word of random bits places a spike in time, the second picks its afferent.
   """
   rates, steps, inside = source.rates, source.chunk, chunk.inside
-  bits = counter_random.threefry(source.key, chunk.chunk, _NOISE + index.astype(jnp.uint32))
+  bits = counter_random.threefry(source.key, chunk.chunk, jnp.uint32(_NOISE) + index.astype(jnp.uint32))
   time, pick = (counter_random.uniform(b) for b in bits)
   before = rates.distractors_inside[chunk.variant]  # spikes a ms in the presentation
   after = rates.pattern_outside + rates.distractors_outside

@@ -16,8 +16,21 @@ Array = jax.Array
 
 
 def words(key: Array) -> Array:
-  """The (2,) uint32 words of a `jax.random.key`."""
-  return jax.random.key_data(key).astype(jnp.uint32)
+  """The (2,) uint32 words of a `jax.random.key`; words stay as they are."""
+  if jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+    key = jax.random.key_data(key)
+  return key.astype(jnp.uint32)
+
+
+def from_seed(seed: jax.typing.ArrayLike, stream: int = 0) -> Array:
+  """Words of an independent stream of a seed.
+
+  Stream 0 are the words of `jax.random.key(seed)`; the others are one block of it.
+  """
+  start = jnp.stack([jnp.uint32(0), jnp.asarray(seed).astype(jnp.uint32)])
+  if not stream:
+    return start
+  return jnp.stack(threefry(start, jnp.uint32(stream), jnp.uint32(0xFFFFFFFF)))
 
 
 def threefry(key_words: Array, first: Array, second: Array) -> tuple[Array, Array]:
@@ -44,7 +57,7 @@ def uniform(bits: Array) -> Array:
   return (bits >> 8).astype(jnp.float32) * jnp.float32(2.0**-24)
 
 
-def normal(first_bits: Array, second_bits: Array) -> Array:
-  """Standard normal float32 by the method of Box and Muller; |value| < 5.8."""
-  radius = jnp.sqrt(-2.0 * jnp.log1p(-uniform(first_bits)))
-  return radius * jnp.cos(2.0 * jnp.pi * uniform(second_bits))
+def normal(bits: Array) -> Array:
+  """Standard normal float32 by inversion, |value| < 5.5."""
+  centred = (bits >> 8).astype(jnp.float32) * jnp.float32(2.0**-23) + jnp.float32(2.0**-24 - 1)
+  return jnp.sqrt(jnp.float32(2)) * jax.lax.erf_inv(centred)

@@ -26,9 +26,11 @@ def uniform_pattern(key: Array, spikes: int, length: float) -> Pattern:
   """Each of the afferents 0 .. spikes − 1 fires once, at a time uniform over [0, length).
 
   Afferents are numbered by their firing time, which makes a learnt delay line visible and
-  changes nothing for the neuron.
+  changes nothing for the neuron. `key` is a `jax.random.key` or the words of one.
   """
-  time = jnp.sort(jax.random.uniform(key, (spikes,)) * length)
+  counter = jnp.arange(spikes, dtype=jnp.uint32)
+  bits, _ = counter_random.threefry(counter_random.words(key), counter, jnp.uint32(0))
+  time = jnp.sort(counter_random.uniform(bits) * length)
   return Pattern(time, jnp.arange(spikes, dtype=jnp.int32))
 
 
@@ -54,26 +56,27 @@ def morph(pattern: Pattern, length, factor) -> Pattern:
   return stretch(chosen, jnp.abs(factor))
 
 
-def jitter(bits: tuple[Array, Array], pattern: Pattern, deviation, length) -> Pattern:
+def jitter(bits: Array, pattern: Pattern, deviation, length) -> Pattern:
   """Adds independent Gaussian noise to the times; what leaves [0, length) is reflected.
 
   Reflection keeps the presentation's number of spikes, hence the balance of the input.
+  The spikes come in the order of the undisturbed pattern: see `ordered`.
 
   Args:
-    bits: two (spikes,) uint32 arrays of random bits.
+    bits: (spikes,) uint32 random bits.
     pattern: of length `length`.
     deviation: standard deviation, ms.
     length: ms.
   """
-  time = pattern.time + deviation * counter_random.normal(*bits)
+  time = pattern.time + deviation * counter_random.normal(bits)
   time = jnp.abs(time)
   time = jnp.where(time >= length, 2 * length - time, time)
   inside = jnp.clip(time, 0.0, jnp.nextafter(jnp.float32(length), jnp.float32(0)))
-  return ordered(Pattern(jnp.where(jnp.isinf(pattern.time), jnp.inf, inside), pattern.afferent))
+  return pattern._replace(time=jnp.where(jnp.isinf(pattern.time), jnp.inf, inside))
 
 
 def drop(bits: Array, pattern: Pattern, probability) -> Pattern:
-  """Leaves each spike out independently.
+  """Leaves each spike out independently, by a time of inf: see `ordered`.
 
   Args:
     bits: (spikes,) uint32 random bits.
@@ -81,7 +84,7 @@ def drop(bits: Array, pattern: Pattern, probability) -> Pattern:
     probability: of leaving a spike out.
   """
   gone = counter_random.uniform(bits) < probability
-  return ordered(pattern._replace(time=jnp.where(gone, jnp.inf, pattern.time)))
+  return pattern._replace(time=jnp.where(gone, jnp.inf, pattern.time))
 
 
 def ordered(pattern: Pattern) -> Pattern:

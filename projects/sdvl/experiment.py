@@ -9,12 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from lib import updates
-from lib.dynamics import balanced_input, spiking
+from lib.dynamics import balanced_input, counter_random, spiking
 from lib.dynamics.spike_trains import raise_on_overflow
 from lib.experiment import Program, UserError
 from projects.sdvl import neuron, testing
 
 RULES = ("sdvl", "stdp", "none")
+CURVES = ("spikes", "presented", "detected", "free", "silent")  # of every interval
 # What conditions may change, all swept, so that they share compiled functions.
 SWEPT = {
   "tau": "neuron.tau",
@@ -88,9 +89,11 @@ def step(config, operands, state):
   """An interval of learning, and what the neuron did in it.
 
   Returns:
-    Of the output spikes of the interval, (capacity,): latency, ms after the start of the
-    presentation they lie in, −1 between presentations and −2 where the list is empty; and
-    presented, how often the pattern was shown; spikes; overflow.
+    latency: (capacity,), of each output spike, ms after the start of the presentation it
+    lies in, −1 between presentations and −2 where the list is empty; spikes: how many;
+    presented and detected: slots with a presentation, and those of them with a spike;
+    free and silent: slots without a presentation, and those of them without a spike;
+    overflow.
   """
   source = neuron.embedded(config, neuron.TRAINING)
   chunks = neuron.chunks(config, 1000 * config.interval)
@@ -106,16 +109,24 @@ def step(config, operands, state):
     capacity=round(config.max_rate * config.interval),
   )
   slot_ms = source.slot * config.chunk
+  real = spikes.time >= 0
   slot = jnp.maximum(spikes.time, 0) // slot_ms
-  _, present = balanced_input.presentation(source, slot)
-  latency = jnp.where(present, jnp.maximum(spikes.time, 0) - slot * slot_ms, -1)
-  slots = before // source.slot + jnp.arange(chunks)
-  started = (slots * source.slot >= before) & (slots * source.slot < before + chunks)
-  _, shown = balanced_input.presentation(source, slots)
+  _, in_pattern = balanced_input.presentation(source, slot)
+  latency = jnp.where(in_pattern, jnp.maximum(spikes.time, 0) - slot * slot_ms, -1)
+
+  first = -(-before // source.slot)  # slots that start and end in the interval
+  slots = first + jnp.arange(chunks)
+  whole = (slots + 1) * source.slot <= before + chunks
+  _, present = balanced_input.presentation(source, slots)
+  hit = jnp.zeros(chunks, bool).at[jnp.where(real & (slot >= first), slot - first, chunks)]
+  hit = hit.set(True, mode="drop")
   return state, {
-    "latency": jnp.where(spikes.time >= 0, latency, -2).astype(jnp.int16),
+    "latency": jnp.where(real, latency, -2).astype(jnp.int16),
     "spikes": spikes.count,
-    "presented": (shown & started).sum(dtype=jnp.int32),
+    "presented": (whole & present).sum(dtype=jnp.int32),
+    "detected": (whole & present & hit).sum(dtype=jnp.int32),
+    "free": (whole & ~present).sum(dtype=jnp.int32),
+    "silent": (whole & ~present & ~hit).sum(dtype=jnp.int32),
     "overflow": state.overflow + jnp.maximum(spikes.count - spikes.time.shape[0], 0),
   }
 
@@ -125,7 +136,7 @@ def finish(config, operands, state, history):
 
   Returns:
     delay, variance, rows (afferents,), weight (afferents,) or (0,); time (spikes,), of the
-    pattern; and of every interval latency, spikes, presented; overflow.
+    pattern; and of every interval what `step` returns; overflow.
   """
   weight = state.synapses.weight
   return {
@@ -134,7 +145,8 @@ def finish(config, operands, state, history):
     "weight": jnp.zeros(0) if weight is None else weight[0],
     "rows": state.rows[0],
     "time": neuron.pattern(config).time,
-    **{name: history[name] for name in ("latency", "spikes", "presented")},
+    "latency": history["latency"],
+    **{name: history[name] for name in CURVES},
     "overflow": history["overflow"].max(),
   }
 
@@ -148,8 +160,7 @@ PROGRAM = Program(init, step, finish, lambda config: round(config.train_time / c
 def _trained(config, operands):
   """(rows, weight) of the member's seed, each with an axis of one neuron."""
   index = config.seed - operands["first"]
-  weight = operands["weight"]
-  return operands["rows"][index][None], None if weight is None else weight[index][None]
+  return operands["rows"][index][None], operands["weight"][index][None]
 
 
 def _test(config, operands, **changes):
@@ -170,13 +181,12 @@ def _test(config, operands, **changes):
 
 def _untrained(config, operands):
   """What `finish` returns of a neuron that never learnt, with random delays and variances."""
-  keys = jax.random.split(neuron.key(config, neuron.INITIAL))
-  shape = (1, config.afferents)
+  counter = jnp.arange(config.afferents, dtype=jnp.uint32)
+  bits = counter_random.threefry(neuron.key(config, neuron.INITIAL), counter, jnp.uint32(0))
+  ranges = (config.delay_range, config.variance_range)
   drawn = [
-    jax.random.uniform(key, shape, minval=low, maxval=high)
-    for key, (low, high) in zip(
-      keys, (config.delay_range, config.variance_range), strict=True
-    )
+    (low + (high - low) * counter_random.uniform(b))[None]
+    for b, (low, high) in zip(bits, ranges, strict=True)
   ]
   rows = spiking.kernel_rows(neuron.kernels(config), updates.Synapses(*drawn))
   return {
@@ -209,13 +219,7 @@ def _response(config, operands):
   return {"voltage": free, "firing": firing, "overflow": lost}
 
 
-def _search_test(config, operands):
-  """A test of member `test.member` rather than of the seed's."""
-  return _test(config, {**operands, "first": config.seed - config.test.member})
-
-
 TEST = Program.once(_test)
-SEARCH_TEST = Program.once(_search_test)
 DISTURBED = Program.once(_disturbed_test)
 RESPONSE = Program.once(_response)
 UNTRAINED = Program.once(_untrained)
@@ -284,34 +288,37 @@ def _train(ctx, config, name, seeds):
 
 
 def _operands(found, seeds):
+  """What the tests need of all trained neurons; rules without weights leave them at 1."""
   weight = found["weight"]
-  return {
-    "first": np.int32(seeds[0]),
-    "rows": found["rows"],
-    "weight": weight if weight.shape[-1] else None,
-  }
+  if not weight.shape[-1]:
+    weight = np.ones(found["rows"].shape, np.float32)
+  return {"first": np.int32(seeds[0]), "rows": found["rows"], "weight": weight}
 
 
 def _tests(ctx, config, name, found, seeds):
-  """Accuracies over morphs and thresholds, and mean voltages; 'full' conditions finely."""
-  condition = config.conditions[name]
-  fine = name in config.test.fine_conditions
-  morphs = config.test.fine_morphs if fine else config.test.morphs
+  """Accuracies over morphs and thresholds, and mean voltages.
+
+  Morphs come in groups of one size, so that all tests share a compiled function.
+  """
   operands = _operands(found, seeds)
-  over = {
-    "seed": seeds,
-    tuple(SWEPT.values()): [_row(config, condition)],
-    "test.morph": [float(m) for m in morphs],
-  }
-  test = ctx.members(f"test {name}", TEST, config, operands, over)
-  over["test.morph"] = [float(m) for m in config.test.morphs]
-  response = ctx.members(f"response {name}", RESPONSE, config, operands, over)
-  for part in (test, response):
+  over = {"seed": seeds, tuple(SWEPT.values()): [_row(config, config.conditions[name])]}
+
+  def at(stage, program, morphs):
+    values = {**over, "test.morph": [float(m) for m in morphs]}
+    part = ctx.members(stage, program, config, operands, values)
     _raise_on_overflow(part["overflow"], "capacity")
+    return {key: value[:, 0] for key, value in part.items()}
+
+  size = len(config.test.morphs)
+  groups = [config.test.morphs]
+  if name in config.test.fine_conditions:
+    fine = config.test.fine_morphs
+    groups = [fine[i : i + size] for i in range(0, len(fine), size)]
+  parts = [at(f"test {name} {i}", TEST, group) for i, group in enumerate(groups)]
   return {
-    "test_morphs": np.array(morphs),
-    "test": {key: value[:, 0] for key, value in test.items()},
-    "response": {key: value[:, 0] for key, value in response.items()},
+    "test_morphs": np.array([m for group in groups for m in group]),
+    "test": {key: np.concatenate([p[key] for p in parts], 1) for key in parts[0]},
+    "response": at(f"response {name}", RESPONSE, config.test.morphs),
   }
 
 
@@ -331,35 +338,21 @@ def _search(ctx, config):
     for fall in search.falls
   ]
   rows = [_row(config, row) for row in rows]
-  names = tuple(SWEPT.values())
-  changed = {"train_time": search.train_time}
   found = ctx.members(
-    "search", PROGRAM, config, (), {("seed", *names): _pairs(seeds, rows)}, set=changed
+    "search",
+    PROGRAM,
+    config,
+    (),
+    {"seed": seeds, tuple(SWEPT.values()): rows},
+    set={"train_time": search.train_time},
   )
   _raise_on_overflow(found["overflow"], "capacity or max_rate")
-  # Every trained neuron is one member of the test, at its own final integral.
-  operands = _operands(found, [0])
-  index = np.arange(len(seeds) * len(rows))
-  columns = [(seed, *row, int(i)) for i, (seed, *row) in zip(index, _pairs(seeds, rows))]
-  test = ctx.members(
-    "search test",
-    SEARCH_TEST,
-    config,
-    operands,
-    {("seed", *names, "test.member"): columns},
-  )
-  shape = (len(seeds), len(rows))
   return {
     "constant": np.array(search.constant),
     "ends": np.array(search.ends),
     "falls": np.array(search.falls),
-    "spikes": found["spikes"].reshape(*shape, -1),
-    **{k: test[k].reshape(*shape, -1) for k in ("detected", "silent", "accuracy")},
+    **{key: found[key] for key in CURVES},
   }
-
-
-def _pairs(seeds, rows):
-  return [(seed, *row) for seed in seeds for row in rows]
 
 
 def _robustness(ctx, config, name, found, seeds):

@@ -1,10 +1,9 @@
 """The paper's neuron and its input, as built from a config."""
 
-import jax
 import jax.numpy as jnp
 
 from lib import updates
-from lib.dynamics import balanced_input, patterns, spiking
+from lib.dynamics import balanced_input, counter_random, patterns, spiking
 
 TRAINING, TEST, RESPONSE, PATTERN, INITIAL = range(5)  # streams of random numbers
 
@@ -74,8 +73,8 @@ def global_integral(config):
 
 
 def key(config, stream):
-  """The key of one stream of a member."""
-  return jax.random.fold_in(jax.random.key(config.seed), stream)
+  """The key of one stream of a member, as words."""
+  return counter_random.from_seed(config.seed, 1 + stream)
 
 
 def pattern(config) -> patterns.Pattern:

@@ -30,6 +30,16 @@ class Tally(NamedTuple):
   spikes: Array
 
 
+def _membrane(membrane, voltage, current):
+  """(voltage, trace) over (steps,) of current; the trace is before each step's reset."""
+
+  def step(voltage, current):
+    moved = spiking.membrane_step(membrane, voltage, current)
+    return spiking.fire(membrane, moved)[0], moved
+
+  return lax.scan(step, voltage, current)
+
+
 def detections(grid, rows, weight, membrane, thresholds, source, chunks, gain):
   """What a neuron does with an input at each threshold, with learning off.
 
@@ -55,11 +65,8 @@ def detections(grid, rows, weight, membrane, thresholds, source, chunks, gain):
   def advance(carry, chunk):
     pending, voltage, region, tally, now, following = carry
     due, pending = spiking.drive(grid, rows, weight, now, pending)
-    count = zero
-    for step in range(steps):
-      voltage = spiking.membrane_step(membrane, voltage, gain * due[0, step])
-      voltage, fired = spiking.fire(membrane, voltage)
-      count = count + fired
+    voltage, trace = _membrane(membrane, voltage, gain * due[0])
+    count = (trace >= thresholds).sum(0, dtype=jnp.int32)
     slot = chunk // source.slot
     at_start = chunk % source.slot == 0
     _, present = balanced_input.presentation(source, slot)
@@ -132,13 +139,9 @@ def responses(grid, rows, weight, membrane, source, presentations: int, slot: in
   def advance(carry, chunk):
     pending, voltage, now, following = carry
     due, pending = spiking.drive(grid, rows, weight, now, pending)
-    trace = []
-    for step in range(steps):
-      voltage = spiking.membrane_step(membrane, voltage, gain * due[0, step])
-      trace.append(voltage)
-      voltage, _ = spiking.fire(membrane, voltage)
+    voltage, trace = _membrane(membrane, voltage, gain * due[0])
     ahead = (draw.events(following), draw.outline(chunk + 2))
-    return (pending, voltage, *ahead), (jnp.stack(trace), now.overflow)
+    return (pending, voltage, *ahead), (trace, now.overflow)
 
   start = (
     jnp.zeros((1, steps + grid.table.shape[1])),
