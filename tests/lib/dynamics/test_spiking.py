@@ -201,3 +201,169 @@ def test_same_spikes_as_a_slow_simulator_for_five_seconds(case):
   for name, values in expected_synapses.items():
     np.testing.assert_allclose(getattr(state.synapses, name), values, atol=2e-4)
   assert int(state.chunk) == chunks and int(state.overflow) == 0
+
+
+# --- by hand
+
+
+def test_voltage_of_a_neuron_with_two_synapses_by_hand():
+  # Afferent 0 at 2 ms through μ = 3, σ = 0.5; afferent 1 at 4 ms through μ = 1, σ = 2.
+  synapses = updates.Synapses(jnp.asarray([[3.0, 1.0]]), jnp.asarray([[0.5, 2.0]]))
+  membrane = spiking.Membrane(4.0, threshold=jnp.inf)
+  events = spike_trains.from_lists([0, 1], [2, 4], chunk=20, chunks=1, capacity=2)
+  first = jax.tree.map(lambda x: x[0], events)
+  state = spiking.layer(synapses, grid(), membrane, 20)
+  due, pending = spiking.drive(grid(), state.rows, None, first, state.pending)
+  trace = spiking.integrate(membrane, state.voltage, 10.0 * due)[0]
+
+  def gauss(t, delay, variance):
+    total = sum(np.exp(-((j - delay) ** 2) / (2 * variance)) for j in range(1, 41))
+    return np.exp(-((t - delay) ** 2) / (2 * variance)) / total if t >= 1 else 0.0
+
+  voltage, expected = -65.0, []
+  for t in range(20):
+    current = 10.0 * (gauss(t - 2, 3, 0.5) + gauss(t - 4, 1, 2.0))
+    voltage += (-65.0 - voltage + current) / 4.0
+    expected.append(voltage)
+  # In float32, 1e-6 of what moves: the distance from rest.
+  np.testing.assert_allclose(trace + 65.0, np.add(expected, 65.0), atol=1e-5)
+  with jax.enable_x64(True):
+    exact = spiking.integrate(
+      membrane, jnp.float64(-65.0), 10.0 * jnp.asarray(np.asarray(due[0], np.float64))
+    )
+    np.testing.assert_allclose(exact, expected, atol=1e-6)
+  assert trace[2] == -65.0 and trace[3] > -65.0  # a spike arrives a step later at the earliest
+  total = float(due.sum() + pending.sum())
+  np.testing.assert_allclose(total, 2.0, rtol=1e-6)
+
+
+def test_every_kernel_has_the_same_integral():
+  found = grid()
+  sums = np.asarray(found.table[:-1], np.float64).sum(-1)
+  assert found.table.shape == (20 * 991 + 1, 40)
+  np.testing.assert_allclose(sums, 1.0, atol=3e-7)
+  np.testing.assert_array_equal(found.table[-1], 0.0)
+
+
+@pytest.mark.parametrize(("kernel", "factor"), [("variance", 2.0), ("print", 1.0)])
+def test_rows_of_the_table_are_the_gaussians_of_the_synapses(kernel, factor):
+  found = spiking.kernels(kernel=kernel)
+  for delay, variance in [(1.0, 0.1), (1.4, 10.0), (20.0, 0.1), (7.0, 3.21), (19.6, 9.994)]:
+    row = spiking.kernel_rows(found, start(1, 1)._replace(
+      delay=jnp.full((1, 1), delay), variance=jnp.full((1, 1), variance)
+    ))
+    t = np.arange(1, 41)
+    shape = np.exp(-((t - round(delay)) ** 2) / (factor * round(variance, 2)))
+    np.testing.assert_allclose(found.table[row[0, 0]], shape / shape.sum(), atol=2e-5)
+
+
+def test_narrow_gaussians_between_two_steps_do_not_vanish():
+  shape = spiking.gaussian(jnp.float32(5.5), jnp.float32(1e-4), 40)
+  np.testing.assert_allclose(shape[4:6], 0.5, atol=1e-6)
+  np.testing.assert_allclose(shape.sum(), 1.0, rtol=1e-6)
+
+
+def test_membrane_step_and_reset():
+  membrane = spiking.Membrane(20.0)
+  voltage = spiking.membrane_step(membrane, jnp.float32(-60.0), jnp.float32(2.0))
+  np.testing.assert_allclose(voltage, -60.0 + (-5.0 + 2.0) / 20, rtol=1e-7)
+  after, fired = spiking.fire(membrane, jnp.asarray([-55.0, -55.001]))
+  np.testing.assert_allclose(after, [-70.0, -55.001])
+  assert fired.tolist() == [True, False]
+
+
+def test_integrate_is_the_step_repeated():
+  membrane, rng = spiking.Membrane(3.0), np.random.default_rng(1)
+  current = jnp.asarray(rng.uniform(0, 20, (4, 10)), jnp.float32)
+  voltage = jnp.asarray(rng.uniform(-70, -55, 4), jnp.float32)
+  found = spiking.integrate(membrane, voltage, current)
+  for k in range(10):
+    voltage = spiking.membrane_step(membrane, voltage, current[:, k])
+    np.testing.assert_allclose(found[:, k], voltage, atol=2e-5)
+
+
+def test_arrivals_shift_every_row_by_its_step():
+  injected = jnp.asarray(np.random.default_rng(0).standard_normal((2, 4, 6)), jnp.float32)
+  found = np.asarray(spiking.arrivals(injected))
+  expected = np.zeros((2, 4, 10), np.float32)
+  for s in range(4):
+    expected[:, s, s + 1 : s + 7] = injected[:, s, :9]
+  np.testing.assert_array_equal(found, expected)
+
+
+def test_the_length_of_a_chunk_does_not_matter():
+  source = embedded(11)
+  spikes = listed(source, 200)
+  found = []
+  for chunk in (5, 10, 25):
+    events = spike_trains.from_lists(
+      *reversed(list(zip(*spikes, strict=True))), chunk=chunk, chunks=2000 // chunk, capacity=900
+    )
+    membrane = spiking.Membrane(5.0)
+    state = spiking.layer(start(), grid(), membrane, chunk)
+    run = jax.jit(
+      lambda state, chunk=chunk, events=events, membrane=membrane: spiking.run(
+        grid(),
+        membrane,
+        updates.simplified_sdvl(),
+        spike_trains.recorded(events),
+        state,
+        2000 // chunk,
+        gain=lambda _: 0.48,
+      )
+    )
+    _, output = run(state)
+    found.append(output.time[: int(output.count)].tolist())
+  assert len(found[0]) > 5
+  assert found[0] == found[1] == found[2]
+
+
+def test_a_run_can_be_cut_anywhere():
+  source, membrane, rule = embedded(5), spiking.Membrane(3.0), updates.simplified_sdvl()
+  draw = balanced_input.draw(source)
+
+  def run(state, until):
+    return spiking.run(grid(), membrane, rule, draw, state, until, gain=lambda _: 0.46)
+
+  run = jax.jit(run)
+  begin = spiking.layer(start(), grid(), membrane, CHUNK)
+  whole, spikes = run(begin, 150)
+  half, first = run(begin, 70)
+  rest, second = run(half, 150)
+  jax.tree.map(np.testing.assert_array_equal, whole, rest)
+  joined = [*first.time[: int(first.count)], *second.time[: int(second.count)]]
+  assert joined == spikes.time[: int(spikes.count)].tolist() and len(joined) > 5
+
+
+# --- overflow
+
+
+def test_lost_input_spikes_are_counted_and_raise():
+  source = embedded(3, capacity=190)  # a chunk has 200 on average
+  state, _ = simulate(
+    updates.no_learning(), spiking.Membrane(20.0), balanced_input.draw(source), start(), 50
+  )
+  assert int(state.overflow) > 100
+  with pytest.raises(OverflowError, match="capacity"):
+    spike_trains.raise_on_overflow(state.overflow)
+
+
+def test_too_many_output_spikes_are_counted():
+  _, spikes = simulate(
+    updates.no_learning(),
+    spiking.Membrane(3.0),
+    balanced_input.draw(embedded(3)),
+    start(),
+    100,
+    gain=lambda _: 1.0,
+    capacity=8,
+  )
+  assert int(spikes.count) > 8 and np.all(np.diff(spikes.time) > 0)
+  with pytest.raises(OverflowError):
+    spike_trains.raise_on_overflow(spikes.count - 8, "output spikes")
+
+
+@pytest.mark.parametrize("change", [{"kernel": "box"}, {"delay_range": (0, 20)}, {"window": 10}])
+def test_bad_kernels(change):
+  with pytest.raises(ValueError, match="kernel|delays"):
+    spiking.kernels(**change)
