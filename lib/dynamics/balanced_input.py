@@ -293,7 +293,9 @@ def _background(source, chunk, index):
   The first word of random bits places a spike in time, the second picks its afferent.
   """
   rates, steps, inside = source.rates, source.chunk, chunk.inside
-  bits = counter_random.threefry(source.key, chunk.chunk, jnp.uint32(_NOISE) + index.astype(jnp.uint32))
+  bits = counter_random.threefry(
+    source.key, chunk.chunk, jnp.uint32(_NOISE) + index.astype(jnp.uint32)
+  )
   time, pick = (counter_random.uniform(b) for b in bits)
   before = rates.distractors_inside[chunk.variant]  # spikes a ms in the presentation
   after = rates.pattern_outside + rates.distractors_outside

@@ -156,7 +156,9 @@ def kernel_rows(grid: Kernels, synapses: Synapses) -> Array:
   return delay * grid.variances + variance.astype(jnp.int32)
 
 
-def current(grid: Kernels, rows: Array, weight: Array | None, spikes: Events, live, steps: int):
+def current(
+  grid: Kernels, rows: Array, weight: Array | None, spikes: Events, live, steps: int
+):
   """Currents that each step's spikes inject, by their lag.
 
   Args:
@@ -350,7 +352,9 @@ def advance(
     synapses = rule.bound(synapses._replace(weight=add(weight, change)))
   since_input = (now - last_input).astype(jnp.float32)
   learnt = rule.post(synapses, since_input)
-  synapses = jax.tree.map(lambda new, old: jnp.where(fired[:, None], new, old), learnt, synapses)
+  synapses = jax.tree.map(
+    lambda new, old: jnp.where(fired[:, None], new, old), learnt, synapses
+  )
 
   finished = end == steps - 1
   moved = jnp.pad(pending[:, steps:], ((0, 0), (0, steps)))

@@ -45,7 +45,7 @@ def variance_change(
 ) -> Array:
   """Δσ of one output spike (eq. 3).
 
-      Δσ = +k η_σ if |t0 − μ| ≥ β1,  −k η_σ if |t0 − μ| < β2,  0 otherwise.
+  Δσ = +k η_σ if |t0 − μ| ≥ β1,  −k η_σ if |t0 − μ| < β2,  0 otherwise.
   """
   distance = jnp.abs(since_input - delay)
   size = acceleration(variance) * rate

@@ -12,7 +12,7 @@ from lib import updates
 from lib.dynamics import balanced_input, counter_random, spiking
 from lib.dynamics.spike_trains import raise_on_overflow
 from lib.experiment import Program, UserError
-from projects.sdvl import neuron, testing
+from projects.sdvl import neuron, testing, words
 
 RULES = ("sdvl", "stdp", "none")
 CURVES = ("spikes", "presented", "detected", "free", "silent")  # of every interval
@@ -37,9 +37,7 @@ def check(config):
   if config.rule.name not in RULES:
     raise UserError(f"rule.name is '{config.rule.name}'; choose from {', '.join(RULES)}.")
   if config.kernel not in spiking.KERNELS:
-    raise UserError(
-      f"kernel is '{config.kernel}'; choose from {', '.join(spiking.KERNELS)}."
-    )
+    raise UserError(f"kernel is '{config.kernel}'; choose from {', '.join(spiking.KERNELS)}.")
   if not isinstance(config.neuron.tau, jax.core.Tracer) and config.neuron.tau < 1:
     raise UserError(f"neuron.tau is {config.neuron.tau} ms; a step of 1 ms needs at least 1.")
   if config.pattern.spikes > config.afferents:
@@ -75,7 +73,7 @@ def prepare(config):
   return ()
 
 
-# --- one member: a neuron that learns ---------------------------------------------------------
+# --- one member: a neuron that learns --------------------------------------------------------
 
 
 def init(config, operands):
@@ -151,10 +149,12 @@ def finish(config, operands, state, history):
   }
 
 
-PROGRAM = Program(init, step, finish, lambda config: round(config.train_time / config.interval))
+PROGRAM = Program(
+  init, step, finish, lambda config: round(config.train_time / config.interval)
+)
 
 
-# --- one member of a test ---------------------------------------------------------------------
+# --- one member of a test --------------------------------------------------------------------
 
 
 def _trained(config, operands):
@@ -225,7 +225,7 @@ RESPONSE = Program.once(_response)
 UNTRAINED = Program.once(_untrained)
 
 
-# --- the experiment ---------------------------------------------------------------------------
+# --- the experiment --------------------------------------------------------------------------
 
 
 def run(config, ctx):
@@ -255,6 +255,7 @@ def run(config, ctx):
   for name in config.robustness.conditions:
     found = results["conditions"][name]
     results["robustness"][name] = _robustness(ctx, config, name, found, seeds)
+  results["words"] = _words(ctx, config, seeds)
   timing = [ctx.timings[f"train {name}"] for name in config.conditions if name != "untrained"]
   busy = sum(t["wall_s"] - t["compile_s"] for t in timing)
   simulated = len(timing) * len(seeds) * config.train_time
@@ -325,8 +326,9 @@ def _tests(ctx, config, name, found, seeds):
 def _search(ctx, config):
   """The range of the global integral in which the coincidence detector learns.
 
-  On seeds of its own: constant integrals, then falling ones. The best pair was chosen from
-  these curves and stands in the config.
+  On seeds of its own: constant integrals, then falling ones; of each trained neuron the
+  accuracy at the end of training and the peak of its mean voltage. The config's values were
+  chosen from these curves.
   """
   search = config.search
   seeds = list(range(search.first_seed, search.first_seed + search.seeds))
@@ -337,21 +339,24 @@ def _search(ctx, config):
     for end in search.ends
     for fall in search.falls
   ]
-  rows = [_row(config, row) for row in rows]
-  found = ctx.members(
-    "search",
-    PROGRAM,
-    config,
-    (),
-    {"seed": seeds, tuple(SWEPT.values()): rows},
-    set={"train_time": search.train_time},
-  )
-  _raise_on_overflow(found["overflow"], "capacity or max_rate")
+  parts = []
+  for i, row in enumerate(rows):
+    over = {"seed": seeds, tuple(SWEPT.values()): [_row(config, row)]}
+    changed = {"train_time": search.train_time}
+    found = ctx.members(f"search {i}", PROGRAM, config, (), over, set=changed)
+    _raise_on_overflow(found["overflow"], "capacity or max_rate")
+    found = {key: value[:, 0] for key, value in found.items()}
+    over["test.morph"] = [1.0]
+    response = ctx.members(
+      f"search response {i}", RESPONSE, config, _operands(found, seeds), over
+    )
+    peak = response["voltage"][:, 0, 0].max(-1)
+    parts.append({"peak": peak, **{key: found[key] for key in CURVES}})
   return {
     "constant": np.array(search.constant),
     "ends": np.array(search.ends),
     "falls": np.array(search.falls),
-    **{key: found[key] for key in CURVES},
+    **{key: np.stack([part[key] for part in parts], 1) for key in parts[0]},
   }
 
 
@@ -371,6 +376,27 @@ def _robustness(ctx, config, name, found, seeds):
     "jitter": np.array(config.robustness.jitter),
     "dropout": np.array(config.robustness.dropout),
     **{key: value[:, 0] for key, value in test.items()},
+  }
+
+
+def _words(ctx, config, seeds):
+  """One coincidence detector for each word, and what all of them make of all words."""
+  row = _row(config, config.conditions["detector"])
+  over = {
+    "seed": seeds,
+    tuple(SWEPT.values()): [row],
+    "words.word": list(range(len(config.words.lengths))),
+  }
+  learnt = ctx.members("learn words", words.LEARN, config, (), over)
+  _raise_on_overflow(learnt["overflow"], "capacity or max_rate")
+  operands = {"first": np.int32(seeds[0]), "rows": learnt["rows"][:, 0]}
+  del over["words.word"]
+  heard = ctx.members("listen to words", words.LISTEN, config, operands, over)
+  _raise_on_overflow(heard["overflow"], "capacity")
+  return {
+    "lengths": np.array(config.words.lengths),
+    "tempos": np.array(config.words.tempos),
+    **{key: heard[key][:, 0] for key in ("peak", "variant")},
   }
 
 

@@ -12,6 +12,8 @@ _TITLES = {"detector": "τ = 3 ms", "integrator": "τ = 20 ms"}
 _LABELS = {
   "detector": "SDVL, τ = 3",
   "integrator": "SDVL, τ = 20",
+  "detector_accurate": "integral 0.38, τ = 3",
+  "detector_constant": "constant integral, τ = 3",
   "detector_print": "as printed, τ = 3",
   "integrator_print": "as printed, τ = 20",
   "detector_frozen": "frozen variance, τ = 3",
@@ -48,7 +50,9 @@ def raster(results):
 def learning(results):
   """Fig. 2: learnt delays, output spikes in presentations, mean voltage, of one neuron."""
   names = _neurons(results)
-  fig, axes = plotting.figure(ncols=3, nrows=len(names), height=2.3 * len(names), squeeze=False)
+  fig, axes = plotting.figure(
+    ncols=3, nrows=len(names), height=2.3 * len(names), squeeze=False
+  )
   for row, name in zip(axes, names, strict=True):
     part = results["conditions"][name]
     seed = int(np.argsort(q.correlation(part))[len(part["time"]) // 2])  # the median one
@@ -59,7 +63,7 @@ def learning(results):
     row[0].scatter(index[~known], delay[~known], s=2, color="#bbbbbb", lw=0, label="wide")
     row[0].scatter(index[known], delay[known], s=4, color=_COLOURS[0], lw=0, label="learnt")
     row[0].set(xlabel="pattern input (by firing time)", ylabel="delay μ (ms)")
-    row[0].legend(loc="upper right", markerscale=3, frameon=True)
+    row[0].legend(loc="lower left", markerscale=3)
 
     latency = part["latency"][seed].astype(int)
     interval = float(results["interval"])
@@ -84,20 +88,27 @@ def learning(results):
 
 
 def voltages(results):
-  """Fig. 3: mean voltages without a threshold, forward and reversed."""
+  """Fig. 3: mean voltages without a threshold, forward and reversed, of one neuron.
+
+  Neurons fire at times of their own, so that an average over them would flatten the peaks.
+  """
   names = _neurons(results)
-  fig, axes = plotting.figure(ncols=2, nrows=len(names), height=2.4 * len(names), squeeze=False)
+  fig, axes = plotting.figure(
+    ncols=2, nrows=len(names), height=2.6 * len(names), squeeze=False
+  )
   for row, name in zip(axes, names, strict=True):
     voltage = results["conditions"][name]["response"]["voltage"]
-    time = np.arange(voltage.shape[-1])
-    shown = time < 150
+    peaks = q.peaks(results, name, 1.0)
+    seed = int(np.argsort(peaks)[len(peaks) // 2])
+    time = np.arange(min(voltage.shape[-1], 150))
     for ax, sign in zip(row, (1, -1), strict=True):
       factors = sorted((m for m in results["morphs"] if m * sign > 0), key=abs)
       for colour, factor in zip(_COLOURS, factors, strict=False):
         at = int(np.argmin(np.abs(results["morphs"] - factor)))
-        plotting.band(
-          ax, time[shown], voltage[:, at][:, shown], f"mf = {factor:g}", color=colour
-        )
+        found = statistics.mean_interval(q.peaks(results, name, factor))
+        half = (found.high - found.low) / 2
+        label = f"mf = {factor:g}: {found.mean:.1f} ± {half:.1f} mV"
+        ax.plot(time, voltage[seed, at, : len(time)], color=colour, lw=1, label=label)
       for level in (-55, -52):
         ax.axhline(level, color="#555555", lw=0.6, ls=":")
       ax.set(xlabel="time after onset (ms)", ylabel="mean voltage (mV)")
@@ -105,14 +116,16 @@ def voltages(results):
       ax.legend(loc="upper right")
     low, high = (f(ax.get_ylim()[i] for ax in row) for i, f in ((0, min), (1, max)))
     for ax in row:
-      ax.set_ylim(low, high)
+      ax.set_ylim(low, high + 0.15 * (high - low))
   return fig
 
 
 def thresholds(results):
   """Fig. 4: detections against the threshold, for every morph of the paper."""
   names = _neurons(results)
-  fig, axes = plotting.figure(ncols=2, nrows=len(names), height=2.4 * len(names), squeeze=False)
+  fig, axes = plotting.figure(
+    ncols=2, nrows=len(names), height=2.4 * len(names), squeeze=False
+  )
   for row, name in zip(axes, names, strict=True):
     part = results["conditions"][name]
     factors = sorted((m for m in results["morphs"]), key=lambda m: (m < 0, abs(m)))
@@ -131,7 +144,8 @@ def thresholds(results):
       ax.axvline(-52, color="#555555", lw=0.6, ls=":")
       ax.set(xlabel="threshold (mV)", ylabel=label, ylim=(-0.03, 1.03))
       ax.set_title(_TITLES[name], loc="left")
-    row[1].legend(title="morph factor", ncols=2, loc="upper right", frameon=True)
+  handles, labels = axes[0][1].get_legend_handles_labels()
+  fig.legend(handles, labels, title="morph", loc="outside right center")
   return fig
 
 
@@ -148,7 +162,13 @@ def accuracy_map(results):
     for ax, kind in zip(column, ("accuracy", "detected"), strict=True):
       mean = part["test"][kind].mean(0)[order].T
       image = ax.imshow(
-        mean, origin="lower", aspect="auto", cmap="viridis", vmin=0, vmax=1, interpolation="none"
+        mean,
+        origin="lower",
+        aspect="auto",
+        cmap="viridis",
+        vmin=0,
+        vmax=1,
+        interpolation="none",
       )
       step = max(1, len(factors) // 8)
       ticks = np.arange(0, len(factors), step)
@@ -168,34 +188,53 @@ def search(results):
   """The search for the fixed global integral of the coincidence detector."""
   part = results["search"]
   accuracy = q.slot_accuracy(part)
-  constant = len(part["constant"])
-  fig, axes = plotting.figure(ncols=2, height=2.6)
+  constant, falls = len(part["constant"]), len(part["falls"])
+  fig, axes = plotting.figure(ncols=3, height=2.6)
   end = accuracy[..., -2:].mean(-1)
-  axes[0].scatter(
-    np.tile(part["constant"], (len(end), 1)), end[:, :constant], s=6, color="#999999", lw=0
-  )
-  plotting.band(axes[0], part["constant"], end[:, :constant], "constant", marker="o", ms=3)
-  for i, fall in enumerate(part["falls"]):
-    rows = constant + i + len(part["falls"]) * np.arange(len(part["ends"]))
-    plotting.band(
-      axes[0], part["ends"], end[:, rows], f"falling in {fall:g} s", marker="s", ms=3,
-      color=_COLOURS[1 + i],
-    )
-  axes[0].set(
-    xlabel="fixed global integral at the end (mV · ms)", ylabel="accuracy at the end of training"
-  )
-  axes[0].legend(loc="lower left", frameon=True)
+  for ax, values in ((axes[0], end), (axes[1], part["peak"])):
+    plotting.band(ax, part["constant"], values[:, :constant], "constant", marker="o", ms=3)
+    for i, fall in enumerate(part["falls"]):
+      rows = constant + i + falls * np.arange(len(part["ends"]))
+      label = f"falling in {fall:g} s"
+      plotting.band(ax, part["ends"], values[:, rows], label, marker="s", ms=3)
+    ax.set(xlabel="global integral at the end")
+  axes[0].set(ylabel="accuracy at the end of training", ylim=(-0.03, 1.03))
+  axes[1].set(ylabel="peak mean voltage (mV)")
+  axes[1].axhline(-38, color="#555555", lw=0.6, ls=":")
+  axes[1].legend(loc="lower right")
   time = float(results["interval"]) * (1 + np.arange(accuracy.shape[-1]))
   best = int(end[:, :constant].mean(0).argmax())
   falling = constant + int(end[:, constant:].mean(0).argmax())
-  i, j = divmod(falling - constant, len(part["falls"]))
+  i, j = divmod(falling - constant, falls)
   for row, label in (
     (best, f"constant {part['constant'][best]:g}"),
-    (falling, f"falling to {part['ends'][i]:g} in {part['falls'][j]:g} s"),
+    (falling, f"falling to {part['ends'][i]:g}\nin {part['falls'][j]:g} s"),
   ):
-    plotting.band(axes[1], time, accuracy[:, row], label)
-  axes[1].set(xlabel="training time (s)", ylabel="accuracy by slots", ylim=(-0.03, 1.03))
-  axes[1].legend(loc="lower right")
+    plotting.band(axes[2], time, accuracy[:, row], label)
+  axes[2].set(xlabel="training time (s)", ylabel="accuracy by slots", ylim=(-0.03, 1.03))
+  axes[2].legend(loc="lower right")
+  return fig
+
+
+def words(results):
+  """One neuron a word: which neuron answers most strongly, and how tempo matters."""
+  part = results["words"]
+  fig, axes = plotting.figure(ncols=2, height=2.6)
+  shares = q.confusion(part).mean(0)
+  image = axes[0].imshow(shares, vmin=0, vmax=1, cmap="viridis")
+  for (i, j), value in np.ndenumerate(shares):
+    colour = "black" if value > 0.6 else "white"
+    axes[0].text(j, i, f"{value:.2f}", ha="center", va="center", fontsize=7, color=colour)
+  names = [f"{n:g} ms" for n in part["lengths"]]
+  axes[0].set_xticks(range(len(names)), names)
+  axes[0].set_yticks(range(len(names)), names)
+  axes[0].set(xlabel="neuron with the highest peak", ylabel="word")
+  fig.colorbar(image, ax=axes[0], shrink=0.8, label="share")
+  correct = q.words_recognised(part)
+  if np.all(np.isfinite(correct)):
+    plotting.band(axes[1], part["tempos"], correct, marker="o", ms=3)
+  axes[1].axhline(1 / len(names), color="#555555", lw=0.6, ls=":")
+  axes[1].set(xlabel="tempo (times the length)", ylabel="words recognised", ylim=(0, 1.03))
   return fig
 
 
@@ -265,8 +304,9 @@ FIGURES = (
   ),
   Figure(
     "fig3_voltages",
-    "Mean voltage over 100 presentations without a threshold, for morphed (left) and reversed "
-    "patterns (right); band: 95 % interval over neurons. Dotted: -55 and -52 mV.",
+    "Mean voltage over the presentations without a threshold, for morphed (left) and reversed "
+    "patterns (right), of the neuron with the median peak; in the legend the mean peak over "
+    "neurons with its 95 % interval. Dotted: -55 and -52 mV.",
     voltages,
   ),
   Figure(
@@ -276,14 +316,14 @@ FIGURES = (
   ),
   Figure(
     "accuracy_map",
-    "Accuracy, and share of presentations detected, over threshold and morph factor, mean over "
-    "neurons.",
+    "Accuracy, and share of presentations detected, over threshold and morph factor; means "
+    "over neurons.",
     accuracy_map,
   ),
   Figure(
     "integral_search",
-    "The fixed global integral at τ = 3 ms, on seeds of its own: constant values, and ones that "
-    "fall from the start's to the value shown.",
+    "The fixed global integral at τ = 3 ms, on seeds of its own: constant values, and ones "
+    "that fall from the start's to the value shown. Dotted: the paper's peak of -38 mV.",
     search,
   ),
   Figure(
@@ -295,5 +335,11 @@ FIGURES = (
     "robustness",
     "Jittered and dropped spikes in the test, neurons trained without either.",
     robustness,
+  ),
+  Figure(
+    "words",
+    "Words of different length on the same afferents, one neuron for each; right: tempos that "
+    "were not trained. Dotted: chance.",
+    words,
   ),
 )

@@ -112,3 +112,30 @@ def slot_accuracy(curves):
   detected = curves["detected"] / np.maximum(curves["presented"], 1)
   silent = curves["silent"] / np.maximum(curves["free"], 1)
   return detected * silent
+
+
+def words_recognised(part):
+  """Share of words named by the neuron with the highest peak, (seeds, tempos).
+
+  NaN where a member heard no word at a tempo.
+  """
+  tempos = len(part["tempos"])
+  said = part["variant"]
+  right = part["peak"].argmax(-1) == said // tempos
+  shares = [
+    [right[i][(said[i] >= 0) & (said[i] % tempos == t)] for t in range(tempos)]
+    for i in range(len(said))
+  ]
+  return np.array([[x.mean() if len(x) else np.nan for x in row] for row in shares])
+
+
+def confusion(part):
+  """Share of presentations of word i that neuron j answers most strongly, (seeds, i, j)."""
+  words, tempos = len(part["lengths"]), len(part["tempos"])
+  said, named = part["variant"], part["peak"].argmax(-1)
+  found = np.zeros((len(said), words, words))
+  for i in range(len(said)):
+    for word in range(words):
+      chosen = named[i][(said[i] >= 0) & (said[i] // tempos == word)]
+      found[i, word] = np.bincount(chosen, minlength=words) / max(len(chosen), 1)
+  return found

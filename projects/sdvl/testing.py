@@ -95,7 +95,7 @@ def detections(grid, rows, weight, membrane, thresholds, source, chunks, gain):
     draw.events(draw.outline(jnp.int32(0))),
     draw.outline(jnp.int32(1)),
   )
-  (_, _, region, tally, *_), lost = lax.scan(advance, start, jnp.arange(chunks))
+  (_, _, _, tally, *_), lost = lax.scan(advance, start, jnp.arange(chunks))
   return tally, lost.sum()
 
 

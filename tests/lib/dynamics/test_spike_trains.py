@@ -52,9 +52,7 @@ def test_poisson_capacity_and_cdf_against_scipy(mean):
   if mean:
     assert stats.poisson.sf(capacity - 1, mean) >= 1e-9
   cdf = spike_trains.poisson_cdf(jnp.float32(mean), capacity + 5)
-  np.testing.assert_allclose(
-    cdf, stats.poisson.cdf(np.arange(capacity + 5), mean), atol=2e-5
-  )
+  np.testing.assert_allclose(cdf, stats.poisson.cdf(np.arange(capacity + 5), mean), atol=2e-5)
   assert float(cdf[-1]) == 1.0  # the largest uniform number is inside the table
 
 
@@ -73,7 +71,9 @@ def test_poisson_counts():
 
 
 def test_lists_by_hand():
-  events = spike_trains.from_lists([7, 3, 7, 9], [0, 12, 12, 39], chunk=10, chunks=3, capacity=3)
+  events = spike_trains.from_lists(
+    [7, 3, 7, 9], [0, 12, 12, 39], chunk=10, chunks=3, capacity=3
+  )
   assert events.count.tolist() == [1, 2, 0]
   assert events.valid.tolist() == [[True, False, False], [True, True, False], [False] * 3]
   assert events.afferent[1, :2].tolist() == [3, 7] and events.step[1, :2].tolist() == [2, 2]
@@ -185,7 +185,9 @@ def drawn(**changes):
     afferent, one, by_step, inside, variant, lost = counts(chunk)
     return total.at[afferent].add(one), (by_step, inside, variant, lost)
 
-  run = jax.jit(lambda: jax.lax.scan(scan, jnp.zeros(2000, jnp.int32), jnp.arange(SECONDS * 100)))
+  run = jax.jit(
+    lambda: jax.lax.scan(scan, jnp.zeros(2000, jnp.int32), jnp.arange(SECONDS * 100))
+  )
   total, (by_step, inside, variant, lost) = run()
   assert int(lost.sum()) == 0
   return np.asarray(total), np.asarray(by_step).ravel(), np.asarray(inside).ravel(), variant
@@ -252,7 +254,7 @@ def test_several_patterns_share_the_afferents_and_stay_balanced():
   total, by_step, inside, variant = drawn(lengths=(30, 50, 80))
   assert np.abs(total - 10.0 * SECONDS).max() < 5 * np.sqrt(10.0 * SECONDS)
   assert abs(by_step[inside].mean() - 20.0) < 5 * np.sqrt(20.0 / inside.sum())
-  counts = np.bincount(np.asarray(variant)[:: 10], minlength=3)
+  counts = np.bincount(np.asarray(variant)[::10], minlength=3)
   assert np.all(np.abs(counts - counts.sum() / 3) < 5 * np.sqrt(counts.sum() * 2 / 9))
 
 

@@ -129,7 +129,9 @@ def listed(source, chunks):
   found = jax.jit(jax.vmap(lambda c: draw.events(draw.outline(c))))(jnp.arange(chunks))
   valid = np.asarray(found.valid)
   time = np.asarray(found.step) + CHUNK * np.arange(chunks)[:, None]
-  return list(zip(time[valid].tolist(), np.asarray(found.afferent)[valid].tolist(), strict=True))
+  return list(
+    zip(time[valid].tolist(), np.asarray(found.afferent)[valid].tolist(), strict=True)
+  )
 
 
 def start(neurons=1, afferents=2000, weight=None, spread=0.0):
@@ -144,9 +146,7 @@ def start(neurons=1, afferents=2000, weight=None, spread=0.0):
 
 
 def slow(synapses):
-  return {
-    k: np.array(v, np.float64) for k, v in synapses._asdict().items() if v is not None
-  }
+  return {k: np.array(v, np.float64) for k, v in synapses._asdict().items() if v is not None}
 
 
 def simulate(rule, membrane, draw, synapses, chunks, **options):
@@ -160,7 +160,15 @@ def simulate(rule, membrane, draw, synapses, chunks, **options):
 CASES = {
   "integrator": (updates.simplified_sdvl(), SlowDelays(20), 20.0, 0.49, None, 1, False),
   "detector": (updates.simplified_sdvl(), SlowDelays(20), 3.0, 0.44, None, 1, False),
-  "print": (updates.simplified_sdvl(reading="print"), SlowDelays(3), 20.0, 0.49, None, 1, False),
+  "print": (
+    updates.simplified_sdvl(reading="print"),
+    SlowDelays(3),
+    20.0,
+    0.49,
+    None,
+    1,
+    False,
+  ),
   "stdp": (updates.pair_stdp(), SlowWeights(), 20.0, 1.0, 0.475, 1, False),
   "layer": (updates.simplified_sdvl(), SlowDelays(20), 20.0, 0.47, None, 3, False),
   "inhibition": (updates.simplified_sdvl(), SlowDelays(20), 10.0, 0.47, None, 3, True),
@@ -249,9 +257,10 @@ def test_every_kernel_has_the_same_integral():
 def test_rows_of_the_table_are_the_gaussians_of_the_synapses(kernel, factor):
   found = spiking.kernels(kernel=kernel)
   for delay, variance in [(1.0, 0.1), (1.4, 10.0), (20.0, 0.1), (7.0, 3.21), (19.6, 9.994)]:
-    row = spiking.kernel_rows(found, start(1, 1)._replace(
-      delay=jnp.full((1, 1), delay), variance=jnp.full((1, 1), variance)
-    ))
+    row = spiking.kernel_rows(
+      found,
+      start(1, 1)._replace(delay=jnp.full((1, 1), delay), variance=jnp.full((1, 1), variance)),
+    )
     t = np.arange(1, 41)
     shape = np.exp(-((t - round(delay)) ** 2) / (factor * round(variance, 2)))
     np.testing.assert_allclose(found.table[row[0, 0]], shape / shape.sum(), atol=2e-5)
@@ -297,7 +306,10 @@ def test_the_length_of_a_chunk_does_not_matter():
   found = []
   for chunk in (5, 10, 25):
     events = spike_trains.from_lists(
-      *reversed(list(zip(*spikes, strict=True))), chunk=chunk, chunks=2000 // chunk, capacity=900
+      *reversed(list(zip(*spikes, strict=True))),
+      chunk=chunk,
+      chunks=2000 // chunk,
+      capacity=900,
     )
     membrane = spiking.Membrane(5.0)
     state = spiking.layer(start(), grid(), membrane, chunk)
@@ -363,7 +375,9 @@ def test_too_many_output_spikes_are_counted():
     spike_trains.raise_on_overflow(spikes.count - 8, "output spikes")
 
 
-@pytest.mark.parametrize("change", [{"kernel": "box"}, {"delay_range": (0, 20)}, {"window": 10}])
+@pytest.mark.parametrize(
+  "change", [{"kernel": "box"}, {"delay_range": (0, 20)}, {"window": 10}]
+)
 def test_bad_kernels(change):
-  with pytest.raises(ValueError, match="kernel|delays"):
+  with pytest.raises(ValueError, match=r"kernel|delays"):
     spiking.kernels(**change)

@@ -43,9 +43,7 @@ def test_acceleration():
   ],
 )
 def test_every_branch_of_the_delay(delay, since, sign):
-  rule = updates.sdvl(
-    alpha1=3, alpha2=6, beta1=8, beta2=8, delay_rate=0.01, variance_rate=0.0
-  )
+  rule = updates.sdvl(alpha1=3, alpha2=6, beta1=8, beta2=8, delay_rate=0.01, variance_rate=0.0)
   change, spread = moved(rule, delay, since)
   np.testing.assert_allclose(change, sign * 0.01 * K, atol=1e-6)
   assert spread == 0.0
@@ -56,9 +54,7 @@ def test_every_branch_of_the_delay(delay, since, sign):
   [(19.0, 1), (18.9, 0), (15.0, 0), (14.9, -1), (10.0, -1), (5.1, -1), (5.0, 0), (1.0, 1)],
 )
 def test_every_branch_of_the_variance(since, sign):
-  rule = updates.sdvl(
-    alpha1=3, alpha2=6, beta1=9, beta2=5, delay_rate=0.0, variance_rate=0.01
-  )
+  rule = updates.sdvl(alpha1=3, alpha2=6, beta1=9, beta2=5, delay_rate=0.0, variance_rate=0.01)
   change, spread = moved(rule, 10.0, since)
   np.testing.assert_allclose(spread, sign * 0.01 * K, atol=1e-6)
   assert change == 0.0
@@ -78,7 +74,9 @@ def test_clipping():
   np.testing.assert_allclose(after.variance, [0.1, 10.0])
 
 
-@pytest.mark.parametrize(("since", "program", "printed"), [(5.0, 0, -1), (2.9, 0, 0), (9, 1, 1)])
+@pytest.mark.parametrize(
+  ("since", "program", "printed"), [(5.0, 0, -1), (2.9, 0, 0), (9, 1, 1)]
+)
 def test_the_two_readings_differ_inside_alpha(since, program, printed):
   size = 0.04 * K
   for reading, sign in (("program", program), ("print", printed)):
@@ -105,7 +103,9 @@ def test_stdp_by_hand_and_its_bounds():
   np.testing.assert_allclose(
     after.weight, 0.5 + 0.03125 * np.array([1.0, np.exp(-1), 0.0]), rtol=1e-6
   )
-  np.testing.assert_allclose(rule.pre(jnp.asarray([0.0, 33.7])), [-0.0265625, -0.00977180], rtol=1e-4)
+  np.testing.assert_allclose(
+    rule.pre(jnp.asarray([0.0, 33.7])), [-0.0265625, -0.00977180], rtol=1e-4
+  )
   high = rule.post(synapses(5.0, weight=0.99), jnp.asarray([0.0]))
   assert float(high.weight[0]) == 1.0
   assert float(rule.bound(synapses(5.0, weight=-0.1)).weight[0]) == 0.0
