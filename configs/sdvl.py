@@ -8,10 +8,6 @@ PRESETS = {
   # Every path in seconds; its numbers mean little.
   "smoke": {
     "seeds": 2,
-    "afferents": 200,
-    "pattern.spikes": 50,
-    "neuron.fgi": 4.7,
-    "capacity": 64,
     "train_time": 4.0,
     "interval": 2.0,
     "max_rate": 100.0,
