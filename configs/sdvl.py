@@ -92,7 +92,7 @@ def get_config(preset="default"):
     "integrator_print": {**integrator, "alpha2": 3.0},
     "detector_frozen": {**detector, "variance_share": 0.0},
     "integrator_frozen": {**integrator, "variance_share": 0.0},
-    "stdp": {"rule": "stdp", "tau": 10.0, "fgi": 2.0},
+    "stdp": {"rule": "stdp", "tau": 10.0, "fgi": 1.1},
     "untrained": {"rule": "none", "tau": 3.0, "fgi": 0.4},
   }
 
@@ -100,7 +100,7 @@ def get_config(preset="default"):
   config.test = {
     "time": 20.0,  # s
     "presentations": 100,  # of the mean voltages
-    "thresholds": tuple(float(v) for v in range(-58, -41)),
+    "thresholds": tuple(float(v) for v in range(-64, -41)),
     "morphs": tuple(-m for m in _GRID[::-1]) + _GRID,
     "fine_morphs": tuple(-m for m in _FINE[::-1]) + _FINE,
     "fine_conditions": ("detector", "integrator"),

@@ -270,7 +270,9 @@ def test_main_feature_by_hand():
 
 
 def test_first_latencies_by_hand():
-  latency = np.array([[[-1, 26, 28, 25, 28, -1, -1, 27, -2], [26, 28, 30, 26, -2, -2, -2, -2, -2]]])
+  latency = np.array(
+    [[[-1, 26, 28, 25, 28, -1, -1, 27, -2], [26, 28, 30, 26, -2, -2, -2, -2, -2]]]
+  )
   (found,) = q.first_latencies({"latency": latency}, 2)
   assert found.tolist() == [26, 25, 27, 26, 26]
 
