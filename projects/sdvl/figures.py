@@ -143,6 +143,7 @@ def thresholds(results):
       ax.axvline(-55, color="#555555", lw=0.6, ls=":")
       ax.axvline(-52, color="#555555", lw=0.6, ls=":")
       ax.set(xlabel="threshold (mV)", ylabel=label, ylim=(-0.03, 1.03))
+      ax.set_xlim(left=max(-59.0, float(results["thresholds"][0])))
       ax.set_title(_TITLES[name], loc="left")
   handles, labels = axes[0][1].get_legend_handles_labels()
   fig.legend(handles, labels, title="morph", loc="outside right center")
