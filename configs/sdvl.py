@@ -59,7 +59,7 @@ def get_config(preset="default"):
     "reset": -70.0,
     "fgi": 0.456,  # fixed global integral: the sum of a spike's current, at the start
     "fgi_end": 0.456,  # and after it has fallen
-    "fgi_fall": 0.0,  # for so many seconds
+    "fgi_fall": 0.0,  # for so many seconds; 0: it does not fall
   }
   config.initial = {"delay": 5.0, "variance": 2.0, "weight": 0.5}
   config.delay_range = (1.0, 20.0)  # ms

@@ -134,8 +134,10 @@ def finish(config, operands, state, history):
 
   Returns:
     delay, variance, rows (afferents,), weight (afferents,) or (0,); time (spikes,), of the
-    pattern; and of every interval what `step` returns; overflow.
+    pattern; of every interval what `step` returns; overflow; and the numbers of the last
+    interval for sweeps: final_detected and final_silent shares of slots, final_rate in Hz.
   """
+  last = {name: history[name][-1].astype(jnp.float32) for name in CURVES}
   weight = state.synapses.weight
   return {
     "delay": state.synapses.delay[0],
@@ -146,6 +148,9 @@ def finish(config, operands, state, history):
     "latency": history["latency"],
     **{name: history[name] for name in CURVES},
     "overflow": history["overflow"].max(),
+    "final_detected": last["detected"] / jnp.maximum(last["presented"], 1.0),
+    "final_silent": last["silent"] / jnp.maximum(last["free"], 1.0),
+    "final_rate": last["spikes"] / config.interval,
   }
 
 
@@ -174,7 +179,7 @@ def _test(config, operands, **changes):
     jnp.asarray(config.test.thresholds, jnp.float32),
     source,
     neuron.chunks(config, 1000 * config.test.time),
-    config.neuron.fgi_end,
+    neuron.final_integral(config),
   )
   return {**testing.scores(tally), "rate": tally.spikes / config.test.time, "overflow": lost}
 
@@ -214,7 +219,7 @@ def _response(config, operands):
     source,
     config.test.presentations,
     slot,
-    config.neuron.fgi_end,
+    neuron.final_integral(config),
   )
   return {"voltage": free, "firing": firing, "overflow": lost}
 

@@ -62,14 +62,19 @@ def synapses(config) -> updates.Synapses:
 
 
 def global_integral(config):
-  """chunk -> fixed global integral: constant, or falling linearly for a while."""
+  """chunk -> fixed global integral: `fgi`, falling to `fgi_end` where `fgi_fall` is not 0."""
   start, end, fall = config.neuron.fgi, config.neuron.fgi_end, config.neuron.fgi_fall
 
   def gain(chunk):
-    share = chunk * (config.chunk / 1000.0) / jnp.maximum(fall, 1e-6)
-    return start + (end - start) * jnp.clip(share, 0.0, 1.0)
+    share = jnp.clip(chunk * (config.chunk / 1000.0) / jnp.maximum(fall, 1e-6), 0.0, 1.0)
+    return jnp.where(fall > 0, start + (end - start) * share, start)
 
   return gain
+
+
+def final_integral(config):
+  """The fixed global integral after training."""
+  return jnp.where(config.neuron.fgi_fall > 0, config.neuron.fgi_end, config.neuron.fgi)
 
 
 def key(config, stream):

@@ -121,7 +121,7 @@ def _listen(config, operands):
   def advance(carry, chunk):
     pending, voltage, now, following = carry
     due, pending = spiking.drive(grid, rows, None, now, pending)
-    trace = spiking.integrate(membrane, voltage, config.neuron.fgi_end * due)
+    trace = spiking.integrate(membrane, voltage, neuron.final_integral(config) * due)
     ahead = (draw.events(following), draw.outline(chunk + 2))
     return (pending, trace[:, -1], *ahead), (trace.max(-1), now.overflow)
 

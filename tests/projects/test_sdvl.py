@@ -143,8 +143,10 @@ def test_falling_integral():
   np.testing.assert_allclose(
     [gain(0), gain(500), gain(1000), gain(5000)], [0.5, 0.45, 0.4, 0.4]
   )
-  constant = neuron.global_integral(config())
-  np.testing.assert_allclose([constant(0), constant(10_000)], 0.456)
+  np.testing.assert_allclose(neuron.final_integral(c), 0.4)
+  c = config(neuron__fgi=0.45, neuron__fgi_end=0.4, neuron__fgi_fall=0.0)
+  gain = neuron.global_integral(c)
+  np.testing.assert_allclose([gain(0), gain(10_000), neuron.final_integral(c)], 0.45)
 
 
 def test_streams_and_seeds_are_independent():
