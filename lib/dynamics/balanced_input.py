@@ -22,6 +22,8 @@ from lib.dynamics.spike_trains import Events, poisson_cdf, poisson_count
 Array = jax.Array
 _NOISE, _COUNT, _SLOT, _CHANGE = (i << 24 for i in range(4))  # parts of the counter
 
+BEYOND = 128  # counts beyond the capacity that are still drawn, so that an overflow shows
+
 
 class Rates(NamedTuple):
   """Expected spikes a ms of whole groups: what balances the input.
@@ -95,8 +97,8 @@ class Input(NamedTuple):
     members: () int32, K: pattern afferents are 0 .. K − 1.
     afferents: () int32, N.
     rates: of the background.
-    cdf: (variants, chunk + 1, capacity) of the number of background spikes of a chunk of
-      which so many steps lie in a presentation.
+    cdf: (variants, chunk + 1, capacity + BEYOND) of the number of background spikes of a
+      chunk of which so many steps lie in a presentation.
     deviation, dropout: of the spikes of each presentation; None where there are none.
   """
 
@@ -121,7 +123,7 @@ class Input(NamedTuple):
   @property
   def capacity(self) -> int:
     """Length of the event lists."""
-    return self.cdf.shape[-1]
+    return self.cdf.shape[-1] - BEYOND
 
 
 def embedded_patterns(
@@ -184,7 +186,7 @@ def embedded_patterns(
     members=jnp.asarray(members, jnp.int32),
     afferents=jnp.asarray(afferents, jnp.int32),
     rates=rates,
-    cdf=poisson_cdf(jnp.maximum(mean, 0.0), capacity),
+    cdf=poisson_cdf(jnp.maximum(mean, 0.0), capacity + BEYOND),
     deviation=deviation,
     dropout=dropout,
   )

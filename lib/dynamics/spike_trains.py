@@ -128,7 +128,8 @@ def poisson_capacity(mean: float, tail: float = 1e-9) -> int:
 def poisson_cdf(mean: Array, capacity: int) -> Array:
   """P(X <= k) for k = 0 .. capacity − 1, (..., capacity), for Poisson means (...).
 
-  Given X < capacity, so that the last is 1: rounding must not look like an overflow.
+  Given X < capacity, so that the last is 1 whatever the rounding; take more than the lists
+  hold, so that an overflow shows.
   """
   k = jnp.arange(capacity, dtype=jnp.float32)
   mean = jnp.asarray(mean, jnp.float32)[..., None]
