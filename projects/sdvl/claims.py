@@ -162,12 +162,6 @@ def finer_grid(results):
   return _parts(samples, lambda _, v: check.above(v, 0.95, quantity="accuracy at −52 mV"))
 
 
-def _separation(results, name, threshold):
-  """Detected patterns minus detected reversed ones, (seeds,)."""
-  forward, backward = (q.score(results, name, "detected", m, threshold) for m in (1.0, -1.0))
-  return None if forward is None or backward is None else forward - backward
-
-
 def best_separation(results, name):
   """(seeds,): accuracy on the pattern minus its reversed detections, at the best threshold.
 
@@ -213,16 +207,14 @@ def stdp_confuses(results):
   found = q.condition(results, "stdp")
   if found is None:
     return check.not_tested("not in this preset.")
-  forward, backward = (q.at_morph(found, m) for m in (1.0, -1.0))
-  accuracy = found["test"]["accuracy"][:, forward].mean(0)
-  level = int(accuracy.argmax())
+  level = q.best_threshold(results, "stdp")
   return check.every(
     {
       "pattern": check.above(
-        found["test"]["accuracy"][:, forward, level], 0.9, quantity="accuracy"
+        q.score(results, "stdp", "accuracy", 1.0, level), 0.9, quantity="accuracy"
       ),
       "reversed": check.above(
-        found["test"]["detected"][:, backward, level], 0.5, quantity="reversed detected"
+        q.score(results, "stdp", "detected", -1.0, level), 0.5, quantity="reversed detected"
       ),
     }
   )
@@ -467,6 +459,12 @@ def metrics(results):
         found[f"detected{suffix}/{name}"] = forward.mean()
         silent = q.score(results, name, "silent", 1.0, threshold)
         found[f"silent{suffix}/{name}"] = silent.mean()
+    level = q.best_threshold(results, name)
+    if level is not None:
+      found[f"best_threshold/{name}"] = level
+      for kind, factor in (("accuracy", 1.0), ("detected", -1.0)):
+        label = f"{kind}_at_best_threshold_mf_{factor:g}/{name}"
+        found[label] = q.score(results, name, kind, factor, level).mean()
     separation = best_separation(results, name)
     if separation is not None:
       found[f"separation/{name}"] = separation.mean()

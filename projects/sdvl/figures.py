@@ -32,8 +32,9 @@ def raster(results):
   part = results["raster"]
   fig, ax = plotting.figure(width="page", height=2.6)
   onsets = part["onsets"]
-  onset = int(onsets[min(1, len(onsets) - 1)]) if len(onsets) else 0
-  low, high = onset - 50, onset + 150
+  alone = [o for o in onsets if o >= 60 and np.sum(np.abs(onsets - o) < 140) == 1]
+  onset = int((alone or list(onsets) or [60])[0])
+  low, high = onset - 60, onset + 120
   near = (part["time"] >= low) & (part["time"] < high)
   time, afferent = part["time"][near], part["afferent"][near]
   members = len(results["conditions"]["detector"]["time"][0])
@@ -161,7 +162,8 @@ def accuracy_map(results):
     order = np.argsort(part["test_morphs"])
     factors = part["test_morphs"][order]
     for ax, kind in zip(column, ("accuracy", "detected"), strict=True):
-      mean = part["test"][kind].mean(0)[order].T
+      levels = results["thresholds"] >= -58
+      mean = part["test"][kind].mean(0)[order][:, levels].T
       image = ax.imshow(
         mean,
         origin="lower",
@@ -174,8 +176,9 @@ def accuracy_map(results):
       step = max(1, len(factors) // 8)
       ticks = np.arange(0, len(factors), step)
       ax.set_xticks(ticks, [f"{m:g}" for m in factors[ticks]])
-      rows = np.arange(0, len(results["thresholds"]), max(1, len(results["thresholds"]) // 6))
-      ax.set_yticks(rows, [f"{v:g}" for v in results["thresholds"][rows]])
+      shown = results["thresholds"][levels]
+      rows = np.arange(0, len(shown), max(1, len(shown) // 6))
+      ax.set_yticks(rows, [f"{v:g}" for v in shown[rows]])
       ax.axvline(np.searchsorted(factors, 0) - 0.5, color="white", lw=1)
       ax.set_title(f"{_TITLES[name]}: {kind}", loc="left")
     column[-1].set_xlabel("morph factor (negative: reversed)")
@@ -242,20 +245,21 @@ def words(results):
 def conditions(results):
   """Readings and controls: detections of the pattern and of its reversal, learnt delays."""
   names = [n for n in _LABELS if n in results["conditions"]]
-  fig, axes = plotting.figure(ncols=3, height=0.45 + 0.3 * len(names), sharey=True)
+  fig, axes = plotting.figure(ncols=3, height=0.9 + 0.3 * len(names), sharey=True)
   y = np.arange(len(names))[::-1]
-  for threshold, offset, colour in ((-55.0, 0.12, _COLOURS[0]), (-52.0, -0.12, _COLOURS[1])):
-    if q.at_threshold(results, threshold) is None:
-      continue
+  rows = ((-55.0, 0.22, _COLOURS[0]), (-52.0, 0.0, _COLOURS[1]), (None, -0.22, _COLOURS[6]))
+  for threshold, offset, colour in rows:
     for ax, factor in zip(axes[:2], (1.0, -1.0), strict=True):
       for level, name in zip(y, names, strict=True):
-        values = q.score(results, name, "detected", factor, threshold)
+        at = q.best_threshold(results, name) if threshold is None else threshold
+        values = None if at is None else q.score(results, name, "detected", factor, at)
         if values is None:
           continue
         found = statistics.mean_interval(values)
         bars = [[found.mean - found.low], [found.high - found.mean]]
         bars = np.where(np.isfinite(bars), bars, 0)
-        label = f"{threshold:g} mV" if level == y[0] else None
+        text = "most accurate" if threshold is None else f"{threshold:g} mV"
+        label = text if level == y[0] and factor > 0 else None
         ax.errorbar(
           found.mean, level + offset, xerr=bars, fmt="o", ms=3, color=colour, label=label
         )
@@ -266,7 +270,7 @@ def conditions(results):
   for ax, label in zip(axes, ("pattern detected", "reversed detected"), strict=False):
     ax.set(xlabel=label, xlim=(-0.03, 1.03))
   axes[2].set(xlabel="correlation of delay and firing time", xlim=(-1.05, 1.05))
-  axes[0].legend(loc="lower left", frameon=True)
+  fig.legend(title="threshold", loc="outside upper center", ncols=3)
   return fig
 
 

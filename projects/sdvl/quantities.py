@@ -34,6 +34,15 @@ def score(results, name, kind, factor, threshold):
   return np.asarray(found["test"][kind][:, morph, level], np.float64)
 
 
+def best_threshold(results, name):
+  """The threshold of a condition's highest mean accuracy at mf = 1, mV, or None."""
+  found = condition(results, name)
+  morph = None if found is None else at_morph(found, 1.0)
+  if morph is None:
+    return None
+  return float(results["thresholds"][found["test"]["accuracy"][:, morph].mean(0).argmax()])
+
+
 def learnt(found):
   """Which pattern inputs have learnt a delay, (seeds, spikes) bool."""
   spikes = found["time"].shape[1]
