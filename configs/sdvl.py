@@ -4,10 +4,33 @@ from ml_collections import ConfigDict
 
 from lib.experiment import presets
 
+_GRID = (0.5, 1.0, 1.5, 2.0)
+_FINE = tuple(round(0.1 * k, 1) for k in range(5, 21))
+# The paper leaves the integral out. At τ = 20 ms it is the authors' program's (0.0228 τ); at
+# τ = 3 ms it was fitted, on the seeds of the search, to the one number that pins it: a peak
+# mean voltage of −38 mV.
+_DETECTOR = {"tau": 3.0, "fgi": 0.46, "fgi_end": 0.4, "fgi_fall": 30.0}
+_INTEGRATOR = {"tau": 20.0, "fgi": 0.456}
+_CONDITIONS = {
+  "detector": _DETECTOR,
+  "integrator": _INTEGRATOR,
+  "detector_accurate": {**_DETECTOR, "fgi_end": 0.38},  # the search's most accurate
+  "detector_constant": {**_DETECTOR, "fgi": 0.4, "fgi_end": 0.4},
+  "detector_print": {**_DETECTOR, "alpha2": 3.0},
+  "integrator_print": {**_INTEGRATOR, "alpha2": 3.0},
+  "detector_frozen": {**_DETECTOR, "variance_share": 0.0},
+  "integrator_frozen": {**_INTEGRATOR, "variance_share": 0.0},
+  "untrained": {"rule": "none", "tau": 3.0, "fgi": 0.4},
+  "stdp": {"rule": "stdp", "tau": 10.0, "fgi": 1.1},
+}
+
 PRESETS = {
   # Every path in seconds; its numbers mean little.
   "smoke": {
     "seeds": 2,
+    "conditions": {
+      name: dict(values) for name, values in _CONDITIONS.items() if name != "stdp"
+    },
     "train_time": 4.0,
     "interval": 2.0,
     "max_rate": 100.0,
@@ -31,9 +54,6 @@ PRESETS = {
   },
   "paper": {"seeds": 100, "search.seeds": 20},
 }
-
-_GRID = (0.5, 1.0, 1.5, 2.0)
-_FINE = tuple(round(0.1 * k, 1) for k in range(5, 21))
 
 
 def get_config(preset="default"):
@@ -78,23 +98,8 @@ def get_config(preset="default"):
   config.train_time = 300.0  # s
   config.interval = 15.0  # s of training between two records
 
-  # The conditions; what they do not name is as above. The paper leaves out the integral. At
-  # τ = 20 ms it is the authors' program's (0.0228 τ); at τ = 3 ms it was fitted, on the seeds
-  # of the search, to the one number that pins it: a peak mean voltage of −38 mV.
-  detector = {"tau": 3.0, "fgi": 0.46, "fgi_end": 0.4, "fgi_fall": 30.0}
-  integrator = {"tau": 20.0, "fgi": 0.456}
-  config.conditions = {
-    "detector": detector,
-    "integrator": integrator,
-    "detector_accurate": {**detector, "fgi_end": 0.38},  # the search's most accurate
-    "detector_constant": {**detector, "fgi": 0.4, "fgi_end": 0.4},
-    "detector_print": {**detector, "alpha2": 3.0},
-    "integrator_print": {**integrator, "alpha2": 3.0},
-    "detector_frozen": {**detector, "variance_share": 0.0},
-    "integrator_frozen": {**integrator, "variance_share": 0.0},
-    "stdp": {"rule": "stdp", "tau": 10.0, "fgi": 1.1},
-    "untrained": {"rule": "none", "tau": 3.0, "fgi": 0.4},
-  }
+  # The conditions; what they do not name is as above.
+  config.conditions = {name: dict(values) for name, values in _CONDITIONS.items()}
 
   # Tests: negative morph factors are reversed patterns.
   config.test = {

@@ -406,19 +406,21 @@ def _words(ctx, config, seeds):
 
 
 def raster(config):
-  """One second of the first seed's input with a presentation, as (ms, afferent) pairs."""
+  """A second of the first seed's input: time (ms) and afferent of each spike, and onsets."""
+  chunks = neuron.chunks(config, 1000)
 
-  def spikes(chunk):
-    drawn = draw.events(draw.outline(chunk))
-    return drawn.step + chunk * config.chunk, drawn.afferent, drawn.valid
+  @jax.jit
+  def drawn():
+    source = neuron.embedded(config, neuron.TRAINING)
+    draw = balanced_input.draw(source)
+    spikes = jax.lax.map(lambda chunk: draw.events(draw.outline(chunk)), jnp.arange(chunks))
+    time = spikes.step + config.chunk * jnp.arange(chunks)[:, None]
+    _, present = balanced_input.presentation(source, jnp.arange(chunks) // source.slot)
+    starts = present & (jnp.arange(chunks) % source.slot == 0)
+    return time, spikes.afferent, spikes.valid, starts
 
-  source = neuron.embedded(config, neuron.TRAINING)
-  draw = balanced_input.draw(source)
-  chunks = jnp.arange(neuron.chunks(config, 1000))
-  time, afferent, valid = (np.asarray(x) for x in jax.jit(jax.vmap(spikes))(chunks))
-  slots = jnp.arange(-(-len(chunks) // int(source.slot)))
-  _, present = balanced_input.presentation(source, slots)
-  onsets = np.flatnonzero(present) * int(source.slot) * config.chunk
+  time, afferent, valid, starts = jax.device_get(drawn())
+  onsets = np.flatnonzero(starts) * config.chunk
   return {"time": time[valid], "afferent": afferent[valid], "onsets": onsets}
 
 
