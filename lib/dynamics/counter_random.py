@@ -33,6 +33,7 @@ def from_seed(seed: jax.typing.ArrayLike, stream: int = 0) -> Array:
   return jnp.stack(threefry(start, jnp.uint32(stream), jnp.uint32(0xFFFFFFFF)))
 
 
+@jax.jit
 def threefry(key_words: Array, first: Array, second: Array) -> tuple[Array, Array]:
   """Two uint32 arrays for each counter (first, second): Threefry-2x32 with 20 rounds.
 
