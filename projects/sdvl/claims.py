@@ -474,6 +474,13 @@ def metrics(results):
     if "latency" in part:
       jitter = q.firing_jitter(part, SETTLED)
       found[f"neurons_firing_in_presentations/{name}"] = np.isfinite(jitter).mean()
+  search = results["search"]
+  labels = [f"constant_{v:g}" for v in search["constant"]]
+  labels += [f"to_{e:g}_in_{f:g}" for e in search["ends"] for f in search["falls"]]
+  accuracy = q.slot_accuracy(search)[..., -SETTLED:].mean(-1)
+  for i, label in enumerate(labels):
+    found[f"search_accuracy/{label}"] = accuracy[:, i].mean()
+    found[f"search_peak_voltage/{label}"] = search["peak"][:, i].mean()
   for i, tempo in enumerate(results["words"]["tempos"]):
     found[f"words_recognised_tempo_{tempo:g}"] = q.words_recognised(results["words"])[
       :, i
