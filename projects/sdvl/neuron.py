@@ -1,0 +1,120 @@
+"""The paper's neuron and its input, as built from a config."""
+
+import jax.numpy as jnp
+
+from lib import updates
+from lib.dynamics import balanced_input, counter_random, patterns, spiking
+
+TRAINING, TEST, RESPONSE, PATTERN, INITIAL = range(5)  # streams of random numbers
+
+
+def chunks(config, milliseconds) -> int:
+  """Whole chunks that cover a time."""
+  return -(-round(milliseconds) // config.chunk)
+
+
+def kernels(config) -> spiking.Kernels:
+  """The table of synaptic currents."""
+  return spiking.kernels(
+    delay_range=config.delay_range,
+    variance_range=config.variance_range,
+    kernel=config.kernel,
+  )
+
+
+def membrane(config) -> spiking.Membrane:
+  """The neuron's constants."""
+  neuron = config.neuron
+  return spiking.Membrane(neuron.tau, neuron.threshold, neuron.rest, neuron.reset)
+
+
+def rule(config) -> updates.Rule:
+  """The learning rule by its name."""
+  ranges = {"delay_range": config.delay_range, "variance_range": config.variance_range}
+  setting = config.rule
+  if setting.name == "sdvl":
+    return updates.sdvl(
+      alpha1=setting.alpha,
+      alpha2=setting.alpha2,
+      beta1=setting.beta,
+      beta2=setting.beta,
+      delay_rate=setting.rate,
+      variance_rate=setting.rate * setting.variance_share,
+      **ranges,
+    )
+  if setting.name == "stdp":
+    return updates.pair_stdp(
+      potentiation=setting.potentiation,
+      depression=setting.potentiation * setting.depression_ratio,
+    )
+  return updates.no_learning()
+
+
+def synapses(config) -> updates.Synapses:
+  """One neuron before learning; weights only where the rule changes them."""
+  shape = (1, config.afferents)
+  weighted = config.rule.name == "stdp"
+  return updates.Synapses(
+    delay=jnp.full(shape, config.initial.delay, jnp.float32),
+    variance=jnp.full(shape, config.initial.variance, jnp.float32),
+    weight=jnp.full(shape, config.initial.weight, jnp.float32) if weighted else None,
+  )
+
+
+def global_integral(config):
+  """chunk -> fixed global integral: `fgi`, falling to `fgi_end` where `fgi_fall` is not 0."""
+  start, end, fall = config.neuron.fgi, config.neuron.fgi_end, config.neuron.fgi_fall
+
+  def gain(chunk):
+    share = jnp.clip(chunk * (config.chunk / 1000.0) / jnp.maximum(fall, 1e-6), 0.0, 1.0)
+    return jnp.where(fall > 0, start + (end - start) * share, start)
+
+  return gain
+
+
+def final_integral(config):
+  """The fixed global integral after training."""
+  return jnp.where(config.neuron.fgi_fall > 0, config.neuron.fgi_end, config.neuron.fgi)
+
+
+def key(config, stream):
+  """The key of one stream of a member, as words."""
+  return counter_random.from_seed(config.seed, 1 + stream)
+
+
+def pattern(config) -> patterns.Pattern:
+  """The pattern that the member learns."""
+  return patterns.uniform_pattern(
+    key(config, PATTERN), config.pattern.spikes, config.pattern.length
+  )
+
+
+def embedded(config, stream, *, morph=1.0, slot=None, deviation=None, dropout=None):
+  """Input with the (morphed) pattern.
+
+  Args:
+    config: of the member.
+    stream: TRAINING, TEST or RESPONSE.
+    morph: factor, negative for the reversed pattern.
+    slot: chunks in a slot, by default the pattern and the gap after it.
+    deviation, dropout: of the pattern's spikes, see `balanced_input`.
+  """
+  length = config.pattern.length
+  morphed = patterns.morph(pattern(config), length, morph)
+  long = jnp.ceil(length * jnp.abs(morph) - 1e-3).astype(jnp.int32)
+  if slot is None:
+    slot = -(-(long + config.pattern.gap) // config.chunk)
+  return balanced_input.embedded_patterns(
+    key(config, stream),
+    morphed,
+    afferents=config.afferents,
+    members=config.pattern.spikes,
+    rate=config.rate,
+    presentations=config.presentations,
+    length=long,
+    slot=slot,
+    chunk=config.chunk,
+    capacity=config.capacity,
+    deviation=deviation,
+    dropout=dropout,
+  )

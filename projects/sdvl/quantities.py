@@ -1,0 +1,150 @@
+"""What claims and figures derive from the measured results: arrays with seeds first."""
+
+import numpy as np
+
+NARROW = 1.0  # ms²: a synapse with a smaller variance has learnt a delay
+TOGETHER = 2.0  # ms: delayed spikes this close to a common arrival are aligned
+
+
+def condition(results, name):
+  """A condition's results, or None where it was not run."""
+  return results["conditions"].get(name)
+
+
+def at_morph(found, factor):
+  """Index of a morph factor in a condition's tests, or None."""
+  near = np.flatnonzero(np.isclose(found["test_morphs"], factor))
+  return int(near[0]) if near.size else None
+
+
+def at_threshold(results, threshold):
+  """Index of a threshold, or None."""
+  near = np.flatnonzero(np.isclose(results["thresholds"], threshold))
+  return int(near[0]) if near.size else None
+
+
+def score(results, name, kind, factor, threshold):
+  """detected, silent or accuracy of a condition, (seeds,), or None where not tested."""
+  found = condition(results, name)
+  if found is None:
+    return None
+  morph, level = at_morph(found, factor), at_threshold(results, threshold)
+  if morph is None or level is None:
+    return None
+  return np.asarray(found["test"][kind][:, morph, level], np.float64)
+
+
+def best_threshold(results, name):
+  """The threshold of a condition's highest mean accuracy at mf = 1, mV, or None."""
+  found = condition(results, name)
+  morph = None if found is None else at_morph(found, 1.0)
+  if morph is None:
+    return None
+  return float(results["thresholds"][found["test"]["accuracy"][:, morph].mean(0).argmax()])
+
+
+def learnt(found):
+  """Which pattern inputs have learnt a delay, (seeds, spikes) bool."""
+  spikes = found["time"].shape[1]
+  return found["variance"][:, :spikes] < NARROW
+
+
+def main_feature(found):
+  """The largest set of learnt inputs whose spikes arrive together.
+
+  Returns:
+    (members, arrival): (seeds, spikes) bool, and (seeds,) ms after the pattern's start.
+  """
+  spikes = found["time"].shape[1]
+  arrival = found["time"] + found["delay"][:, :spikes]
+  known = learnt(found)
+  grid = np.arange(0.0, 75.0, 0.5)
+  close = (np.abs(arrival[..., None] - grid) <= TOGETHER) & known[..., None]
+  best = close.sum(1).argmax(-1)
+  members = close[np.arange(len(best)), :, best]
+  return members, grid[best]
+
+
+def correlation(found):
+  """Correlation of delay and firing time over the learnt inputs; 0 with fewer than ten."""
+  spikes = found["time"].shape[1]
+  values = []
+  for time, delay, known in zip(
+    found["time"], found["delay"][:, :spikes], learnt(found), strict=True
+  ):
+    enough = known.sum() >= 10 and np.ptp(delay[known]) > 0
+    values.append(np.corrcoef(time[known], delay[known])[0, 1] if enough else 0.0)
+  return np.array(values)
+
+
+def first_latencies(found, intervals):
+  """Latencies of the first output spike in each presentation of the last intervals.
+
+  Latencies are recorded in order of time, so that a first spike is one that does not come
+  later in its slot than the one before it.
+
+  Returns:
+    A list over seeds of (presentations,) ms.
+  """
+  values = []
+  for seed in found["latency"][:, -intervals:]:
+    latency = seed.reshape(-1).astype(int)
+    latency = latency[latency != -2]
+    before = np.concatenate([[-1], latency[:-1]])
+    first = (latency >= 0) & ((before < 0) | (latency <= before))
+    values.append(latency[first])
+  return values
+
+
+def firing_jitter(found, intervals):
+  """Standard deviation of the first spike's latency, ms, (seeds,); NaN with no spikes."""
+  return np.array(
+    [np.std(x) if len(x) > 2 else np.nan for x in first_latencies(found, intervals)]
+  )
+
+
+def peaks(results, name, factor):
+  """Highest mean voltage in a presentation and the 20 ms after it, (seeds,), or None."""
+  found = condition(results, name)
+  if found is None:
+    return None
+  near = np.flatnonzero(np.isclose(results["morphs"], factor))
+  if not near.size:
+    return None
+  end = int(np.ceil(abs(factor) * results["length"])) + 20
+  voltage = found["response"]["voltage"][:, near[0], :end]
+  return np.asarray(voltage.max(-1), np.float64)
+
+
+def slot_accuracy(curves):
+  """Accuracy during training, by slots: detected share times silent share, seeds first."""
+  detected = curves["detected"] / np.maximum(curves["presented"], 1)
+  silent = curves["silent"] / np.maximum(curves["free"], 1)
+  return detected * silent
+
+
+def words_recognised(part):
+  """Share of words named by the neuron with the highest peak, (seeds, tempos).
+
+  NaN where a member heard no word at a tempo.
+  """
+  tempos = len(part["tempos"])
+  said = part["variant"]
+  right = part["peak"].argmax(-1) == said // tempos
+  shares = [
+    [right[i][(said[i] >= 0) & (said[i] % tempos == t)] for t in range(tempos)]
+    for i in range(len(said))
+  ]
+  return np.array([[x.mean() if len(x) else np.nan for x in row] for row in shares])
+
+
+def confusion(part):
+  """Share of presentations of word i that neuron j answers most strongly, (seeds, i, j)."""
+  words, tempos = len(part["lengths"]), len(part["tempos"])
+  said, named = part["variant"], part["peak"].argmax(-1)
+  found = np.zeros((len(said), words, words))
+  for i in range(len(said)):
+    for word in range(words):
+      chosen = named[i][(said[i] >= 0) & (said[i] // tempos == word)]
+      found[i, word] = np.bincount(chosen, minlength=words) / max(len(chosen), 1)
+  return found
