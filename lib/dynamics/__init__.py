@@ -1,4 +1,4 @@
-"""Differential equations: explicit and structure-preserving integrators, conservative networks."""
+"""Differential equations: explicit and structure-preserving integrators, networks."""
 
 from lib.dynamics.integrators import euler_step, fixed_steps, rk4_step, tsit5
 from lib.dynamics.trajectories import integrate, require_converged

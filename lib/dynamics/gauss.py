@@ -100,13 +100,26 @@ def add(y: PyTree, dy: PyTree, scale=1.0) -> PyTree:
   return jax.tree.map(lambda a, b: a + (scale * b).astype(a.dtype), y, dy)
 
 
-def stages(field: Field, t, y: PyTree, h, table: Tableau, guess: PyTree, iterations: int):
+def stages(
+  field: Field,
+  t,
+  y: PyTree,
+  h,
+  table: Tableau,
+  guess: PyTree,
+  tolerance: float | None = None,
+  iterations: int = MAX_ITERATIONS,
+):
   """The slopes K (stages first) and how the solve went.
 
   A fixed-point iteration from the guess. It ends when the error that is left, estimated from
-  the ratio of the last two changes, is below rounding, or when the changes no longer shrink.
+  the ratio of the last two changes, is below the tolerance (relative), or when the changes no
+  longer shrink. By default that is a 64th of rounding, because what is left has a direction
+  and would add up over millions of steps.
   """
   times = t + jnp.asarray(table.nodes, jnp.result_type(h, t, np.float32)) * h
+
+  dtype = _real_dtype(guess)
 
   def evaluate(slopes):
     moved = combine(table.matrix, slopes)
@@ -114,13 +127,13 @@ def stages(field: Field, t, y: PyTree, h, table: Tableau, guess: PyTree, iterati
     return jax.vmap(field)(times, points)
 
   def solve(_, guess):
-    limit = _epsilon(guess) / 2
+    limit = _epsilon(guess) / 64 if tolerance is None else jnp.asarray(tolerance, dtype)
 
     def active(carry):
       _, change, before, count = carry
       # What the next iterations would still change: change · ratio / (1 − ratio).
       left = change**2 > limit * jnp.maximum(before - change, 0)
-      stagnates = (change >= before) & (change < _STAGNATION * limit)
+      stagnates = (change >= before) & (change < _STAGNATION * _epsilon(guess))
       return (count < 3) | ((count < iterations) & left & ~stagnates & (change > 0))
 
     def iterate(carry):
@@ -143,7 +156,8 @@ def stages(field: Field, t, y: PyTree, h, table: Tableau, guess: PyTree, iterati
 
   slopes, (left, count) = lax.custom_root(residual, guess, solve, tangent_solve, has_aux=True)
   left, count = lax.stop_gradient((left, count))
-  return slopes, Inner(left, count.astype(int), left < _STAGNATION * _epsilon(guess))
+  enough = jnp.maximum(_STAGNATION * _epsilon(guess), 0.0 if tolerance is None else tolerance)
+  return slopes, Inner(left, count.astype(int), left <= enough)
 
 
 def _neumann_solve(linear, target, iterations):
@@ -204,7 +218,7 @@ def gauss_step(field: Field, t, y: PyTree, h, *, stages_count: int = 2, guess: P
   """
   table = tableau(stages_count)
   guess = repeat(field(t, y), stages_count) if guess is None else guess
-  slopes, inner = stages(field, t, y, h, table, guess, MAX_ITERATIONS)
+  slopes, inner = stages(field, t, y, h, table, guess)
   return add(y, combine(table.weights, slopes), h), inner
 
 

@@ -163,9 +163,13 @@ def field(g: Nonlinearity, net: Network, inputs: Callable | None = None, frame=N
   return at
 
 
-def mean_rate(g: Nonlinearity, net: Network, z: Array) -> Array:
-  """μ = Re ⟨z, i ż⟩ / 𝒩, the rate at which the state as a whole turns: a good `frame`."""
-  return jnp.vdot(z, 1j * velocity(g, net, z)).real / norm(z)
+def turning_rate(g: Nonlinearity, net: Network, z: Array) -> Array:
+  """Median over the neurons of −d arg z_j/dt: how fast the network oscillates now.
+
+  A good rate for the `frame` of `field`. (The mean would be at the mercy of neurons near 0.)
+  """
+  rate = (z.conj() * 1j * velocity(g, net, z)).real / (z.real**2 + z.imag**2)
+  return jnp.median(rate)
 
 
 def norm_rate(net: Network, z: Array) -> Array:

@@ -98,3 +98,14 @@ TANH = Nonlinearity("tanh", _tanh_value, _tanh_slope)  # g(|z|²) z = tanh(|z|) 
 GAUSSIAN = Nonlinearity("gaussian", lambda x: jnp.exp(-x / 2), lambda x: -jnp.exp(-x / 2) / 2)
 
 NONLINEARITIES = {g.name: g for g in (LINEAR, SATURATING, TANH, GAUSSIAN)}
+
+
+def select(index, choices) -> Nonlinearity:
+  """choices[index] for a traced index: one compiled program for several nonlinearities."""
+
+  def switch(functions):
+    return lambda x: jax.lax.switch(index, functions, x)
+
+  choices = tuple(choices)
+  value = switch([g.value for g in choices])
+  return Nonlinearity("selected", value, switch([g.slope for g in choices]))

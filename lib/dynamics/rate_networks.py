@@ -1,4 +1,4 @@
-"""Dissipative networks of real neurons, the usual models: linear DCM and continuous Hopfield."""
+"""Dissipative networks of real neurons: linear DCM and continuous Hopfield."""
 
 from collections.abc import Callable
 

@@ -43,7 +43,7 @@ class Solution(NamedTuple):
   Attributes:
     saved: what was saved, times first.
     final: the state at the last time.
-    residual: the largest inner residual.
+    residual: the largest inner residual, up to the first failure.
     evaluations: of the field.
     failed_at: time of the first step whose inner solve did not converge, else infinity.
   """
@@ -55,11 +55,14 @@ class Solution(NamedTuple):
   failed_at: jax.Array
 
 
-def gauss_method(stages: int, memory: int | None = None) -> Method:
+def gauss_method(
+  stages: int, memory: int | None = None, tolerance: float | None = None
+) -> Method:
   """Gauss-Legendre of so many stages.
 
   The inner solve starts from the polynomial through the slopes of the last `memory` steps,
-  which halves its iterations.
+  which halves its iterations, and goes on to the last digit unless a relative `tolerance` is
+  given.
   """
   table = gauss.tableau(stages)
   memory = {1: 5, 2: 3, 3: 2}[stages] if memory is None else memory
@@ -70,7 +73,7 @@ def gauss_method(stages: int, memory: int | None = None) -> Method:
 
   def step(field, t, y, h, past):
     guess = gauss.combine(forecast, past)
-    slopes, inner = gauss.stages(field, t, y, h, table, guess, gauss.MAX_ITERATIONS)
+    slopes, inner = gauss.stages(field, t, y, h, table, guess, tolerance)
     increment = jax.tree.map(lambda k: h * k, gauss.combine(table.weights, slopes))
     inner = inner._replace(iterations=inner.iterations * stages)
     past = jax.tree.map(lambda p, k: jnp.concatenate([p[stages:], k]), past, slopes)
@@ -111,7 +114,7 @@ def integrate(
   times,
   *,
   method: str | Method = "gauss4",
-  substeps: int = 1,
+  substeps: int | jax.Array = 1,
   save: Callable[[Any, PyTree], PyTree] = lambda t, y: y,
   rtol: float = 1e-8,
   atol: float = 1e-10,
@@ -124,7 +127,8 @@ def integrate(
     y: state at times[0], a pytree of floating or complex arrays.
     times: (T,), rising or falling (backwards in time), T >= 2.
     method: a `Method`, or one of METHODS (fixed steps) or ADAPTIVE (diffrax).
-    substeps: equal steps between two times, for a fixed step.
+    substeps: equal steps between two times, for a fixed step. Traced, it serves every step
+      with one compilation, but cannot be differentiated backwards.
     save: (t, y) -> what is kept at each time, such as invariants alone.
     rtol, atol, max_steps: of the adaptive methods; the steps are those between two times.
 
@@ -141,7 +145,7 @@ def integrate(
       names = ", ".join([*METHODS, *ADAPTIVE])
       raise ValueError(f"method is '{method}'; choose from {names}")
     method = METHODS[method]
-  if substeps < 1:
+  if not isinstance(substeps, jax.core.Tracer) and substeps < 1:
     raise ValueError(f"substeps must be at least 1, got {substeps}")
   y = jax.tree.map(jnp.asarray, y)
   dtype = jnp.result_type(*(x.real.dtype for x in jax.tree.leaves(y)))
@@ -157,8 +161,9 @@ def integrate(
       t = begin + i * h
       increment, past, inner = method.step(field, t, y, h, past)
       y, lost = compensated_add(y, increment, lost)
-      failed_at = jnp.where(inner.converged, failed_at, jnp.minimum(failed_at, jnp.abs(t)))
-      residual = jnp.maximum(residual, inner.residual)
+      sound = jnp.isinf(failed_at)  # the first failure is what is reported
+      residual = jnp.where(sound, jnp.maximum(residual, inner.residual), residual)
+      failed_at = jnp.where(sound & ~inner.converged, t, failed_at)
       return y, lost, past, residual, evaluations + inner.iterations, failed_at
 
     carry = lax.fori_loop(0, substeps, step, carry)

@@ -1,0 +1,130 @@
+"""Associative memory with Hermitian Hebbian couplings, recalled by dephasing.
+
+P patterns of phases, ξ_j ∈ {1, −1} or {1, i, −1, −i}, are stored as Ω = (1/N) Σ_μ ξ^μ ξ^μ†.
+A conservative network cannot fall into an attractor; it separates by phase instead. For g = 1
+what a cue has in the span of the patterns turns, at the rates of the eigenvalues of Ω, and
+what it has outside stands still. The mean over a long time is the part outside, and
+
+    z(0) − ⟨z⟩_T → P z(0),    P the projection on the span of the patterns,
+
+as the pseudo-inverse rule computes it, but with couplings that are local. From a cue with a
+share ρ of wrong signs, P keeps the pattern with weight 1 − 2ρ and of the errors a part
+α = P/N, so that for large N the overlap of the signs with the pattern is
+
+    m = erf((1 − 2ρ) / √(8 α ρ (1 − ρ))).
+
+The average is taken with a Hann window, the signs relative to the phase of the cue (which sets
+the global phase: recall is up to that). Hopfield's network of equal size has the same Hebbian
+couplings without the diagonal, or the pseudo-inverse ones, and sequential updates of signs.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lib.dynamics import couplings, integrate, lagrangean, nonlinearities
+from projects.lagrangean import networks
+
+SWEEPS = 20
+SUCCESS = 0.95  # overlap that counts as recall
+MODELS = ("linear", "nonlinear", "four_phases", "hopfield", "pseudo_inverse")
+
+
+def theory(loads, flips: float) -> np.ndarray:
+  """m of the projection, for g = 1 and N → ∞."""
+  from scipy import special
+
+  loads = np.asarray(loads, np.float64)
+  return special.erf((1 - 2 * flips) / np.sqrt(8 * loads * flips * (1 - flips)))
+
+
+def _stored(loads, size: int):
+  """How many patterns for each load."""
+  return np.maximum(1, np.round(np.asarray(loads) * size)).astype(int)
+
+
+def dephase(g, patterns, active, cue, settings):
+  """z(0) − ⟨z⟩ for a cue (N,), patterns (P, N) of which `active` (P,) are stored."""
+  n = cue.shape[0]
+  coupling = couplings.LowRank(jnp.zeros(n), patterns.T, active / n)
+  field = lagrangean.field(g, lagrangean.network(coupling))
+  records = max(8, round(settings.time / 0.5))
+  times = jnp.linspace(0, settings.time, records + 1)
+  substeps = max(1, round(settings.time / records / settings.step))
+  states = integrate(field, cue, times, substeps=substeps).saved
+  window = np.hanning(records + 1)
+  return cue - jnp.asarray(window / window.sum()) @ states
+
+
+def hopfield(weights, cue):
+  """Sequential sign updates, SWEEPS over all neurons, for weights (N, N) and a cue of ±1."""
+  n = cue.shape[0]
+
+  def update(i, s):
+    field = weights[i % n] @ s
+    return s.at[i % n].set(jnp.where(field == 0, s[i % n], jnp.sign(field)))
+
+  return jax.lax.fori_loop(0, SWEEPS * n, update, cue)
+
+
+def draws(config) -> dict[str, np.ndarray]:
+  """Patterns of signs and of four phases, and wrong neurons, of every seed (first axis)."""
+  settings = config.memory
+  n, most = settings.size, max(_stored(settings.loads, settings.size))
+  found = {"first": np.asarray(config.seed), "signs": [], "quarters": [], "wrong": []}
+  for k in range(config.seeds):
+    rng = np.random.default_rng([config.seed + k, 200])
+    found["signs"].append(rng.choice([-1.0, 1.0], (most, n)))
+    found["quarters"].append(rng.integers(0, 4, (most, n)))
+    found["wrong"].append(np.where(rng.random(n) < settings.flips, -1.0, 1.0))
+  return {name: np.asarray(value) for name, value in found.items()}
+
+
+def member(config, operands):
+  """Overlap with the pattern that was asked for, (loads,) for each model, and of the cue.
+
+  The overlap is |Σ_j ξ̄_j s_j|/N for signs s, and for the four phases that of the nearest ones.
+  """
+  settings = config.memory
+  n = settings.size
+  numbers = networks.of_seed(config, operands)
+  signs, phases = numbers["signs"], 1j ** numbers["quarters"]
+  cue = signs[0] * numbers["wrong"]
+  own = networks.nonlinearity(config.nonlinearity)
+  # Signs on the linear and on the nonlinear network, four phases on the linear one.
+  problems = (
+    jnp.array([1, 0, 1]),
+    jnp.stack([signs + 0j, signs + 0j, phases]),
+    jnp.stack([cue + 0j, settings.amplitude * cue + 0j, phases[0] * numbers["wrong"]]),
+  )
+
+  def at(count):
+    active = (jnp.arange(signs.shape[0]) < count).astype(float)
+
+    def separate(problem):
+      index, patterns, start = problem
+      g = nonlinearities.select(index, (own, nonlinearities.LINEAR))
+      return dephase(g, patterns, active, start, settings)
+
+    linear, nonlinear, four = jax.lax.map(separate, problems)
+    nearest = 1j ** jnp.round(jnp.angle(four) * 2 / jnp.pi)
+    stored = active[:, None] * signs
+    # Projection on the stored patterns; those beyond get a unit block of their own.
+    gram = stored @ stored.T / n + jnp.diag(1 - active)
+    inverse = stored.T @ jnp.linalg.solve(gram, stored) / n
+    weights = jnp.stack([stored.T @ stored / n, inverse]) * (1 - jnp.eye(n))
+    hebb, pseudo = jax.vmap(hopfield, (0, None))(weights, cue)
+
+    def overlap(s):
+      return jnp.abs(jnp.sign(s.real) @ signs[0]) / n
+
+    return {
+      "linear": overlap(linear),
+      "nonlinear": overlap(nonlinear),
+      "four_phases": jnp.abs(jnp.vdot(phases[0], nearest)) / n,
+      "hopfield": overlap(hebb),
+      "pseudo_inverse": overlap(pseudo),
+    }
+
+  found = jax.lax.map(at, jnp.asarray(_stored(settings.loads, n)))
+  return found | {"cue": jnp.abs(cue @ signs[0]) / n}
