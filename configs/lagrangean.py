@@ -28,7 +28,7 @@ PRESETS = {
     "contrast.records": 128,
     "precision.time": 4.0,
     "precision.points": 2,
-    "precision.methods": ("gauss4", "dopri8"),
+    "precision.methods": ("gauss6",),
     "identify.size": 2,
     "identify.noises": (0.0, 0.01),
     "identify.times": (4.0,),
@@ -38,7 +38,7 @@ PRESETS = {
     "memory.loads": (0.1, 0.3),
     "memory.time": 20.0,
     "scale.dense": (16,),
-    "scale.sparse": (64,),
+    "scale.sparse": (),
     "scale.periods": 0.5,
   },
   # 10⁴ periods, thousands of restarts, 10⁴ neurons with dense couplings.

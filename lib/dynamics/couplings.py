@@ -112,4 +112,4 @@ def gaussian_hermitian(key: Array, size: int, frequency=1.0, radius=0.5) -> Arra
   """frequency I + a matrix of the Gaussian unitary ensemble with spectrum in ± radius."""
   re, im = jax.random.normal(key, (2, size, size))
   draw = jax.lax.complex(re, im)
-  return (draw + draw.conj().T) * radius / jnp.sqrt(8.0 * size) + frequency * jnp.eye(size)
+  return (draw + draw.conj().T) * radius / jnp.sqrt(16.0 * size) + frequency * jnp.eye(size)

@@ -78,7 +78,8 @@ def saturating(strength=1.0) -> Nonlinearity:
   """1/sqrt(1 + strength x): |g z| goes to 1/sqrt(strength)."""
 
   def slope(x):
-    return -strength / 2 * (1 + strength * x) ** -1.5
+    root = jax.lax.rsqrt(1 + strength * x)
+    return -strength / 2 * root * root * root
 
   return Nonlinearity("saturating", lambda x: jax.lax.rsqrt(1 + strength * x), slope)
 

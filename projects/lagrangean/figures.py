@@ -4,7 +4,7 @@ import numpy as np
 
 from lib import plotting
 from lib.experiment import Figure
-from projects.lagrangean import claims, memory
+from projects.lagrangean import claims, contrast, memory
 
 _LABELS = {
   "midpoint": "implicit midpoint",
@@ -39,6 +39,10 @@ _COLOURS = {
 _GREY = "#9aa0a6"
 
 
+def _ordered(names):
+  return [name for name in _LABELS if name in names]
+
+
 def _drift_axes(ax, ylabel):
   ax.set_xscale("log")
   ax.set_yscale("log")
@@ -50,7 +54,8 @@ def drifts(results):
   """Energy and norm errors of all methods over time, running maximum, mean over seeds."""
   fig, axes = plotting.figure(ncols=2)
   periods = results["compare_periods"][1:]
-  for name, found in results["compare"].items():
+  for name in _ordered(results["compare"]):
+    found = results["compare"][name]
     for ax, quantity in zip(axes, ("energy", "norm"), strict=True):
       top = np.maximum.accumulate(np.abs(found[quantity]), -1).mean(0)[1:]
       ax.plot(periods, np.maximum(top, 1e-17), color=_COLOURS.get(name), label=_LABELS[name])
@@ -77,7 +82,8 @@ def long_run(results):
 def precision(results):
   """Error at the end and largest energy error against wall time, one network."""
   fig, axes = plotting.figure(ncols=2)
-  for name, found in results["precision"].items():
+  for name in _ordered(results["precision"]):
+    found = results["precision"][name]
     style = {"color": _COLOURS.get(name), "label": _LABELS[name], "marker": "o", "ms": 2.5}
     axes[0].plot(found["seconds"], np.maximum(found["error"], 1e-16), **style)
     axes[1].plot(found["seconds"], np.maximum(found["energy"], 1e-16), **style)
@@ -146,12 +152,13 @@ def lattice(results):
   return fig
 
 
-def contrast(results):
+def contrasts(results):
   """Trajectories and spectra of the models with equal couplings."""
   found = results["contrast"]
   fig, axes = plotting.figure(ncols=len(found), nrows=2, height=3.6)
   end = float(results["contrast_time"])
-  for column, (name, values) in zip(axes.T, found.items(), strict=True):
+  for column, name in zip(axes.T, contrast.MODELS, strict=True):
+    values = found[name]
     slow = 0.1 if name.startswith("dcm") else 1.0
     x = values["shown"][0]
     t = np.linspace(0, end * slow, len(x))
@@ -163,7 +170,8 @@ def contrast(results):
       column[0].set_yscale("symlog", linthresh=1.0)
     power = values["spectrum"].mean(0)
     omega = 2 * np.pi * np.arange(len(power)) / (end * slow / 2)
-    column[1].plot(omega, np.maximum(power, 1e-30), color="#0072B2", lw=0.9)
+    shown = omega <= 3
+    column[1].plot(omega[shown], np.maximum(power[shown], 1e-30), color="#0072B2", lw=0.9)
     column[1].set_yscale("log")
     column[1].set_xlim(0, 3)
     column[1].set_xlabel("angular frequency")
@@ -234,8 +242,8 @@ def memories(results):
 FIGURES = (
   Figure(
     "drift",
-    "Largest error of energy and norm so far, all methods, mean over networks: bounded for the "
-    "symplectic ones, secular for the explicit ones.",
+    "Largest error of energy and norm so far, all methods, mean over networks: bounded for "
+    "the symplectic ones, secular for the explicit ones.",
     drifts,
   ),
   Figure("long_run", "Energy and norm of every network in the long run.", long_run),
@@ -255,7 +263,9 @@ FIGURES = (
     "the discrete NLS equation.",
     lattice,
   ),
-  Figure("contrast", "The same couplings in conservative and dissipative networks.", contrast),
+  Figure(
+    "contrast", "The same couplings in conservative and dissipative networks.", contrasts
+  ),
   Figure(
     "identification",
     "Recovered couplings and nonlinearity against noise: median and quartiles over networks.",

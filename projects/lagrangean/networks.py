@@ -62,7 +62,7 @@ def hermitian(normals, frequency, radius):
   re, im = normals
   half = jax.lax.complex(re, im)
   n = re.shape[0]
-  return (half + half.conj().T) * radius / np.sqrt(8.0 * n) + frequency * jnp.eye(n)
+  return (half + half.conj().T) * radius / np.sqrt(16.0 * n) + frequency * jnp.eye(n)
 
 
 def state(normals, amplitude):

@@ -71,7 +71,8 @@ def work(config):
   g = networks.nonlinearity(config.nonlinearity)
   net, z = networks.draw(config, networks.draws(config), config.size)
   duration, points = config.precision.time, config.precision.points
-  reference = _solve("gauss6", g, net, duration)(z, points + 4).final
+  solvers = {n: _solve(n, g, net, duration) for n in {"gauss6", *config.precision.methods}}
+  reference = solvers["gauss6"](z, points + 4).final
   first = {"energy": lagrangean.energy(g, net, z), "norm": lagrangean.norm(z)}
   found = {}
 
@@ -80,7 +81,7 @@ def work(config):
 
   for name in config.precision.methods:
     rows = []
-    solve = _solve(name, g, net, duration)
+    solve = solvers[name]
     for point in range(points):
       solution = solve(z, point)
       seconds = min(_time(lambda point=point, solve=solve: solve(z, point)) for _ in "12")
@@ -123,51 +124,60 @@ def _time(function):
   return time.perf_counter() - start
 
 
-def _network(config, kind: str, size: int):
+RANK = 32
+
+
+def _normals(config, kind: str, size: int) -> tuple[np.ndarray, np.ndarray]:
+  """What the couplings and the state are made of."""
   rng = np.random.default_rng([config.seed, 300, size])
+  shape = {"dense": (2, size, size), "low_rank": (2, size, RANK), "chain": (0,)}[kind]
+  return rng.standard_normal(shape), rng.standard_normal((2, size))
+
+
+def _coupling(config, kind: str, size: int, normals):
+  """Dense Gaussian, a diagonal plus RANK random factors, or a chain."""
   if kind == "dense":
-    normals = rng.standard_normal((2, size, size))
     return networks.hermitian(normals, config.frequency, config.radius)
-  if kind == "chain":
-    hopping = jnp.full(size, config.radius / 2)
-    return couplings.Chain(jnp.full(size, config.frequency), hopping)
-  rank = 32
-  re, im = rng.standard_normal((2, size, rank)) / np.sqrt(2 * size)
-  weights = jnp.linspace(-config.radius, config.radius, rank)
   diagonal = jnp.full(size, config.frequency)
-  return couplings.LowRank(diagonal, jnp.asarray(re + 1j * im), weights)
+  if kind == "chain":
+    return couplings.Chain(diagonal, jnp.full(size, config.radius / 2))
+  factors = jax.lax.complex(normals[0], normals[1]) / np.sqrt(2 * size)
+  return couplings.LowRank(
+    diagonal, factors, jnp.linspace(-config.radius, config.radius, RANK)
+  )
 
 
 def scale(config, kind: str, size: int):
   """Drifts and seconds an evaluation of one large network with Gauss-Legendre 4.
 
   Returns:
-    energy, norm, evaluations, seconds_per_evaluation: scalars.
+    energy, norm, evaluations, seconds_per_evaluation, residual: scalars.
   """
   g = networks.nonlinearity(config.nonlinearity)
-  net = lagrangean.network(_network(config, kind, size))
-  normals = np.random.default_rng([config.seed, 301, size]).standard_normal((2, size))
-  z = networks.state(jnp.asarray(normals), config.amplitude)
   duration = config.scale.periods * 2 * np.pi / config.frequency
-  times = jnp.linspace(0, duration, 11)
+  times = np.linspace(0, duration, 11)
   substeps = max(1, round(duration / 10 / 0.1))
-  save = invariants.monitor(
-    energy=lambda z: lagrangean.energy(g, net, z), norm=lagrangean.norm
-  )
 
   @jax.jit
-  def solve(net, z):
+  def solve(normals, start):
+    net = lagrangean.network(_coupling(config, kind, size, normals))
+    save = invariants.monitor(
+      energy=lambda z: lagrangean.energy(g, net, z), norm=lagrangean.norm
+    )
+    z = networks.state(start, config.amplitude)
     field = lagrangean.field(g, net)
-    return integrate(field, z, times, substeps=substeps, save=save)
+    solution = integrate(field, z, times, substeps=substeps, save=save)
+    drifts = {k: invariants.drift(v) for k, v in solution.saved.items()}
+    return drifts, solution.evaluations, solution.residual
 
-  compiled = solve.lower(net, z).compile()
+  arguments = _normals(config, kind, size)
+  compiled = solve.lower(*arguments).compile()
   start = time.perf_counter()
-  solution = jax.block_until_ready(compiled(net, z))
+  drifts, evaluations, residual = jax.block_until_ready(compiled(*arguments))
   seconds = time.perf_counter() - start
-  drifts = {k: np.asarray(invariants.drift(v)) for k, v in solution.saved.items()}
-  evaluations = np.asarray(solution.evaluations, float)
-  return drifts | {
+  evaluations = np.asarray(evaluations, float)
+  return jax.tree.map(np.asarray, drifts) | {
     "evaluations": evaluations,
-    "seconds_per_evaluation": seconds / evaluations,
-    "residual": np.asarray(solution.residual),
+    "seconds_per_evaluation": np.asarray(seconds / evaluations),
+    "residual": np.asarray(residual),
   }

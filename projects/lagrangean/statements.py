@@ -173,7 +173,7 @@ def linear(config, operands):
     splitting.exact_flow(lagrangean.linear_flow(omega, drive)),
     splitting.gauss_flow(lagrangean.remainder_field(g, net)),
   )
-  methods = {"splitting": splitting.method(split, 2), "gauss4": "gauss4", "rk4": "rk4"}
+  methods = {"splitting": splitting.method(split, 2), "gauss4": "gauss4"}
   for name, method in methods.items():
     solution = integrate(
       lagrangean.field(g, net),
