@@ -17,7 +17,7 @@ PRESETS = {
     "compare.records": 16,
     "compare.methods": ("gauss4", "rk4"),
     "input.time": 4.0,
-    "reversal.periods": 2.0,
+    "reversal.periods": (1.0, 2.0),
     "linear.time": 5.0,
     "lattice.size": 96,
     "lattice.time": 20.0,
@@ -46,8 +46,10 @@ PRESETS = {
     "seeds": 20,
     "long.periods": 10_000.0,
     "long.records": 1000,
+    "long.step": 0.06,
     "compare.periods": 1000.0,
     "identify.restarts": 64,
+    "identify.iterations": 40,
     "memory.size": 512,
     "memory.time": 400.0,
     "scale.dense": (256, 1024, 4096, 10_000),
@@ -79,18 +81,18 @@ def get_config(preset="default"):
   config.states = 20
 
   # The long run, in periods 2π/μ, in the frame that turns at the network's own rate μ.
-  config.long = {"method": "gauss4", "periods": 1000.0, "step": 0.06, "records": 200}
+  config.long = {"method": "gauss4", "periods": 300.0, "step": 0.07, "records": 200}
   # Methods against each other, in the laboratory frame.
   config.compare = {
     "methods": ("midpoint", "gauss4", "gauss6", "rk4", "dopri8"),
     "method": "gauss4",  # the experiment sets it
-    "periods": 100.0,
+    "periods": 64.0,
     "step": 0.2,
     "rtol": 1e-8,
     "records": 256,
   }
   config.input = {"time": 40.0, "step": 0.05}
-  config.reversal = {"periods": 20.0, "step": 0.1}
+  config.reversal = {"periods": (2.0, 5.0, 10.0, 20.0), "step": 0.1}
   config.linear = {"time": 50.0, "step": 0.1}
 
   # Chains: towards the discrete NLS as the frequency grows, and a travelling pulse.
@@ -98,35 +100,35 @@ def get_config(preset="default"):
     "limit_size": 64,
     "frequencies": (10.0, 20.0, 40.0, 80.0),
     "limit_time": 5.0,
-    "size": 512,
-    "time": 300.0,
-    "records": 60,
+    "size": 384,
+    "time": 200.0,
+    "records": 50,
     "frequency": 4.0,
     "carrier": 0.5,
     "amplitude": 0.12,
   }
-  config.contrast = {"size": 64, "time": 400.0, "records": 2048}
+  config.contrast = {"size": 64, "time": 200.0, "records": 1024}
   config.precision = {
     "methods": ("midpoint", "gauss4", "gauss6", "splitting2", "splitting4", "rk4", "dopri8"),
-    "time": 100.0,
-    "points": 5,
+    "time": 50.0,
+    "points": 4,
   }
 
   # Beyond the paper.
   config.identify = {
     "size": 3,
-    "noises": (0.0, 0.001, 0.01, 0.1),
-    "times": (10.0, 20.0),
+    "noises": (0.0, 0.003, 0.03),
+    "times": (5.0, 10.0),
     "spacing": 0.5,
-    "restarts": 6,
-    "iterations": 40,
+    "restarts": 3,
+    "iterations": 20,
   }
   config.memory = {
     "size": 128,
-    "loads": (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6),
+    "loads": (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5),
     "flips": 0.1,
-    "time": 150.0,
-    "step": 0.25,
+    "time": 80.0,
+    "step": 0.3,
     "amplitude": 1.0,
   }
   config.scale = {"dense": (256, 1024, 2048), "sparse": (1000, 10_000), "periods": 1.0}

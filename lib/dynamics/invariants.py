@@ -27,7 +27,7 @@ def drift(values, axis: int = 0):
   return jnp.abs(relative_change(values, axis)).max(axis)
 
 
-def growth(values, parts: int = 8):
+def growth(values, parts: int = 5):
   """How the drift's running maximum grows with time: the exponent of t (host, NumPy).
 
   Bounded oscillation gives 0, a random walk ½, a secular error 1. The fit takes the running
@@ -35,7 +35,8 @@ def growth(values, parts: int = 8):
 
   Args:
     values: (..., T) at equally spaced times.
-    parts: how many spans; at most log2(T).
+    parts: how many spans, at most log2(T). The shortest, T/2^(parts − 1), should hold a few
+      oscillations, or their beginning is taken for growth.
 
   Returns:
     (...,) exponents.

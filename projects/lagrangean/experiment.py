@@ -31,11 +31,13 @@ def check(config):
   for key in ("seeds", "size", "small_size", "states", "amplitude", "frequency"):
     if not config[key] > 0:
       raise UserError(f"{key} is {config[key]}; it must be positive.")
-  for group in ("long", "compare", "input", "reversal", "linear", "identify", "memory"):
+  for group in ("long", "compare", "input", "linear", "identify", "memory"):
     for leaf in ("periods", "step", "time", "records", "spacing", "size", "restarts"):
       value = config[group].get(leaf, 1)
       if not value > 0:
         raise UserError(f"{group}.{leaf} is {value}; it must be positive.")
+  if not config.reversal.periods or not min(config.reversal.periods) > 0:
+    raise UserError(f"reversal.periods is {config.reversal.periods}; give positive horizons.")
   if config.long.method not in FIXED:
     raise UserError(f"long.method is '{config.long.method}'; choose from {', '.join(FIXED)}.")
   known = (*FIXED, *trajectories.ADAPTIVE)
@@ -83,6 +85,7 @@ def run(config, ctx):
     "inputs": once("inputs", statements.inputs),
     "linear": once("linear", statements.linear),
     "reversal": once("reversal", statements.reversal),
+    "horizons": np.array(config.reversal.periods),
     "compare": {
       name: once(f"compare {name}", statements.compare, **{"compare.method": name})
       for name in config.compare.methods

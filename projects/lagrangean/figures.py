@@ -24,6 +24,7 @@ _LABELS = {
   "dcm_damped": "DCM, damped",
   "nonlinear": "dephasing, nonlinear",
   "four_phases": "dephasing, four phases",
+  "one_product": "one product $\\Omega z$",
   "pseudo_inverse": "Hopfield, pseudo-inverse",
 }
 _COLOURS = {
@@ -217,7 +218,12 @@ def memories(results):
   fig, ax = plotting.figure(width="column", height=2.8)
   found, loads = results["memory"], results["loads"]
   styles = {"linear": ("o", "dephasing, $g = 1$"), "four_phases": ("s", None)}
-  styles |= {"nonlinear": ("^", None), "hopfield": ("v", None), "pseudo_inverse": ("D", None)}
+  styles |= {
+    "one_product": ("x", None),
+    "nonlinear": ("^", None),
+    "hopfield": ("v", None),
+    "pseudo_inverse": ("D", None),
+  }
   for name in memory.MODELS:
     marker, label = styles[name]
     line = plotting.band(ax, loads, found[name], label=label or _LABELS[name])

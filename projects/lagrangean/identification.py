@@ -2,8 +2,9 @@
 
 A planted network with g = (1 + p x)^q and one known input V(t) is observed at equal times with
 complex Gaussian noise. All unknowns are fitted at once by Levenberg-Marquardt, whose Jacobian
-is the forward derivative of Gauss-Legendre 4, inner solve included. Every restart draws its
-first guess afresh; restarts, seeds and noise levels are one compiled batch.
+is the forward derivative of Gauss-Legendre 6, inner solve included. The data come from a step
+four times finer. Every restart draws its first guess afresh; restarts, seeds, lengths and
+noise levels are one compiled batch.
 """
 
 import jax
@@ -11,11 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from lib.dynamics import integrate, lagrangean, nonlinearities
+from lib.dynamics import integrate, lagrangean, nonlinearities, trajectories
 from projects.lagrangean import networks
 
 STRENGTH, EXPONENT = 1.0, -0.5
 STEP = 0.25
+FIT, DATA = (trajectories.gauss_method(3, tolerance=1e-10), 1), ("gauss6", 4)  # and refinement
 RANGE = 3.0  # x = |z|² on which g is compared
 
 
@@ -24,7 +26,7 @@ def drive(t):
   return jnp.array([0.5 * jnp.sin(0.7 * t) + 0.5 * jnp.cos(1.9 * t)])
 
 
-def simulate(unknowns, times):
+def simulate(unknowns, times, method=FIT):
   """States at the times, (T, N), for unknowns Ω (as N² real numbers), Γ, g and z(0)."""
   omega = hermitian(unknowns["omega"])
   n = omega.shape[0]
@@ -32,8 +34,10 @@ def simulate(unknowns, times):
   g = nonlinearities.power(jnp.exp(unknowns["log_strength"]), unknowns["exponent"])
   field = lagrangean.field(g, net, lambda t: (drive(t), jnp.zeros(n)))
   u, v = unknowns["start"]
-  substeps = max(1, round(float(times[1] - times[0]) / STEP))
-  return integrate(field, jax.lax.complex(u, v), times, substeps=substeps).saved
+  method, finer = method
+  substeps = max(1, round(float(times[1] - times[0]) / STEP)) * finer
+  start = jax.lax.complex(u, v)
+  return integrate(field, start, times, method=method, substeps=substeps).saved
 
 
 def hermitian(parts):
@@ -144,7 +148,7 @@ def member(config, operands):
   samples = _samples(config)
   times = settings.spacing * np.arange(samples)
   ahead = counts(config, max(settings.times)) // 4
-  clean = simulate(truth, times)
+  clean = simulate(truth, times, DATA)
   noise = jax.lax.complex(*numbers["noise"]) / np.sqrt(2)
   observed = clean + settings.noise * noise
   index, last = jnp.arange(samples), jnp.round(settings.time / settings.spacing)

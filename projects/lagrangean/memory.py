@@ -7,35 +7,41 @@ what it has outside stands still. The mean over a long time is the part outside,
 
     z(0) − ⟨z⟩_T → P z(0),    P the projection on the span of the patterns,
 
-as the pseudo-inverse rule computes it, but with couplings that are local. From a cue with a
-share ρ of wrong signs, P keeps the pattern with weight 1 − 2ρ and of the errors a part
-α = P/N, so that for large N the overlap of the signs with the pattern is
+as the pseudo-inverse rule computes it, but with couplings that are local. For random patterns
+P has α = P/N on the diagonal and entries of variance α(1 − α)/N beside it. A cue with a share
+ρ of wrong signs has the overlap q = 1 − 2ρ; beside that it holds 1 − q where the sign is right
+and −(1 + q) where it is wrong, in units of the pattern's sign, so that after the projection
 
-    m = erf((1 − 2ρ) / √(8 α ρ (1 − ρ))).
+    right:  q + α (1 − q),    wrong:  q − α (1 + q),    spread s = √(α (1 − α)(1 − q²)),
+    m = 1 − 2 [(1 − ρ) Φ(−(q + α(1 − q))/s) + ρ Φ(−(q − α(1 + q))/s)].
 
 The average is taken with a Hann window, the signs relative to the phase of the cue (which sets
 the global phase: recall is up to that). Hopfield's network of equal size has the same Hebbian
 couplings without the diagonal, or the pseudo-inverse ones, and sequential updates of signs.
+The signs of one product Ω z(0) are a control: what the dynamics adds to the couplings.
 """
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lib.dynamics import couplings, integrate, lagrangean, nonlinearities
+from lib.dynamics import couplings, integrate, lagrangean, nonlinearities, trajectories
 from projects.lagrangean import networks
 
 SWEEPS = 20
 SUCCESS = 0.95  # overlap that counts as recall
-MODELS = ("linear", "nonlinear", "four_phases", "hopfield", "pseudo_inverse")
+MODELS = ("linear", "nonlinear", "four_phases", "one_product", "hopfield", "pseudo_inverse")
 
 
 def theory(loads, flips: float) -> np.ndarray:
-  """m of the projection, for g = 1 and N → ∞."""
+  """m of the projection, for N → ∞."""
   from scipy import special
 
-  loads = np.asarray(loads, np.float64)
-  return special.erf((1 - 2 * flips) / np.sqrt(8 * loads * flips * (1 - flips)))
+  a, q = np.asarray(loads, np.float64), 1 - 2 * flips
+  spread = np.sqrt(a * (1 - a) * (1 - q**2))
+  right = special.ndtr(-(q + a * (1 - q)) / spread)
+  wrong = special.ndtr(-(q - a * (1 + q)) / spread)
+  return 1 - 2 * ((1 - flips) * right + flips * wrong)
 
 
 def _stored(loads, size: int):
@@ -48,10 +54,11 @@ def dephase(g, patterns, active, cue, settings):
   n = cue.shape[0]
   coupling = couplings.LowRank(jnp.zeros(n), patterns.T, active / n)
   field = lagrangean.field(g, lagrangean.network(coupling))
-  records = max(8, round(settings.time / 0.5))
+  records = max(8, round(settings.time / settings.step))
   times = jnp.linspace(0, settings.time, records + 1)
-  substeps = max(1, round(settings.time / records / settings.step))
-  states = integrate(field, cue, times, substeps=substeps).saved
+  # Recall needs no more digits than that.
+  method = trajectories.gauss_method(2, tolerance=1e-8)
+  states = integrate(field, cue, times, method=method).saved
   window = np.hanning(records + 1)
   return cue - jnp.asarray(window / window.sum()) @ states
 
@@ -120,6 +127,7 @@ def member(config, operands):
 
     return {
       "linear": overlap(linear),
+      "one_product": overlap(stored.T @ (stored @ cue)),
       "nonlinear": overlap(nonlinear),
       "four_phases": jnp.abs(jnp.vdot(phases[0], nearest)) / n,
       "hopfield": overlap(hebb),

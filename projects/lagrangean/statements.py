@@ -188,25 +188,38 @@ def linear(config, operands):
 
 
 def reversal(config, operands):
-  """There and back: the distance to the start, relative to its size."""
+  """There and back over several horizons: the distance to the start, relative to its size.
+
+  Rounding is what is lost on the way; the motion is chaotic and makes it grow exponentially.
+
+  Returns:
+    For each method, and as moved_<method> for the way there: (horizons,).
+  """
   g = networks.nonlinearity(config.nonlinearity)
   net, z = networks.draw(config, operands, config.size)
   field = lagrangean.field(g, networks.fast(net))
-  duration = config.reversal.periods * 2 * jnp.pi / jnp.abs(lagrangean.turning_rate(g, net, z))
-  substeps = round(config.reversal.periods * 2 * np.pi / TYPICAL_RATE / config.reversal.step)
+  period = 2 * jnp.pi / jnp.abs(lagrangean.turning_rate(g, net, z))
+  horizons = jnp.asarray(config.reversal.periods)
+  per_period = round(2 * np.pi / TYPICAL_RATE / config.reversal.step)
   found = {}
-  spans = jnp.array([[0.0, 1.0], [1.0, 0.0]]) * duration
   for method in ("gauss4", "rk4"):
 
-    def go(z, span, method=method):
-      end = integrate(
-        field, z, span, method=method, substeps=substeps, save=lambda t, z: ()
-      ).final
-      return end, end
+    def go(z, span, steps, method=method):
+      options = {"method": method, "substeps": steps, "save": lambda t, z: ()}
+      return integrate(field, z, span, **options).final
 
-    _, (there, back) = jax.lax.scan(go, z, spans)
-    found[method] = _relative(back, z)
-    found[f"moved_{method}"] = _relative(there, z)
+    def there_and_back(periods, go=go):
+      span, steps = jnp.array([0.0, 1.0]) * periods * period, jnp.round(periods * per_period)
+      steps = steps.astype(int)
+
+      def leg(z, direction):
+        end = go(z, jnp.where(direction > 0, span, span[::-1]), steps)
+        return end, end
+
+      _, (there, back) = jax.lax.scan(leg, z, jnp.array([1, -1]))
+      return _relative(back, z), _relative(there, z)
+
+    found[method], found[f"moved_{method}"] = jax.lax.map(there_and_back, horizons)
   return found
 
 
