@@ -30,6 +30,25 @@ class RealBlocks(NamedTuple):
     return jax.lax.complex(both[..., : self.size], both[..., self.size :])
 
 
+class RealPair(NamedTuple):
+  """A dense Ω as its real and imaginary parts, (N, N) each: four real products.
+
+  For matrices beyond the caches, where memory bounds and real products use it best.
+  """
+
+  real: Array
+  imag: Array
+
+  @property
+  def size(self) -> int:
+    return self.real.shape[-1]
+
+  def product(self, b: Array) -> Array:
+    both = jnp.stack([b.real, b.imag])
+    along, across = both @ self.real.T, both @ self.imag.T
+    return jax.lax.complex(along[0] - across[1], along[1] + across[0])
+
+
 class Chain(NamedTuple):
   """Tridiagonal: Ω_jj = diagonal_j, Ω_j,j+1 = hopping_j, and its conjugate below.
 
@@ -65,7 +84,7 @@ class LowRank(NamedTuple):
     return self.diagonal * b + self.factors @ overlaps
 
 
-Coupling = Array | RealBlocks | Chain | LowRank
+Coupling = Array | RealBlocks | RealPair | Chain | LowRank
 
 
 def real_blocks(omega) -> RealBlocks:
