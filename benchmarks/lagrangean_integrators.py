@@ -11,7 +11,8 @@ Four ratios, each from one run:
   matvec    N = 4096, dense complex Ω: products a second inside the inner solve, over those of
             NumPy's zgemv alone.
 
-  python -m benchmarks.lagrangean_integrators [long single batch matvec]
+  JAX_NUM_CPU_DEVICES=2 python -m benchmarks.lagrangean_integrators batch
+  python -m benchmarks.lagrangean_integrators [long single matvec]
 
 What was tried for the product. The stages of Gauss 4 are two vectors, and reading Ω once for
 both is what makes the solve faster than single products. Up to N ≈ 500 the real form (Re, Im)
@@ -166,7 +167,7 @@ def batch(options):
   solve = solver(duration, options.fast_step, method, records=2)
   each = [draw(seed) for seed in range(options.batch)]
   omegas, starts = np.stack([e[0] for e in each]), np.stack([e[1] for e in each])
-  mesh = jax.make_mesh((jax.device_count(),), ("batch",))
+  mesh = jax.sharding.Mesh(np.array(jax.devices()), ("batch",))
   spec, whole = jax.sharding.PartitionSpec("batch"), jax.sharding.PartitionSpec()
 
   def over(own):

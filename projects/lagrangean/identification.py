@@ -114,20 +114,24 @@ def levenberg_marquardt(residuals, x, iterations: int):
   def cost(r):
     return 0.5 * r @ r
 
+  def both(x):
+    r = residuals(x)
+    return r, r
+
   def step(carry, _):
-    x, r, jacobian, damping = carry
+    x, damping = carry
+    jacobian, r = jax.jacfwd(both, has_aux=True)(x)
     gram, slope = jacobian.T @ jacobian, jacobian.T @ r
     scale = jnp.diag(gram) + 1e-12
     move = -jnp.linalg.solve(gram + damping * jnp.diag(scale), slope)
-    trial = residuals(x + move)
-    better = cost(trial) < cost(r)  # False for NaN
-    new = jnp.where(better, x + move, x)
+    trial = cost(residuals(x + move))
+    better = trial < cost(r)  # False for NaN
     damping = jnp.clip(jnp.where(better, damping / 3, damping * 4), 1e-12, 1e6)
-    return (new, jnp.where(better, trial, r), jax.jacfwd(residuals)(new), damping), None
+    return (jnp.where(better, x + move, x), damping), jnp.where(better, trial, cost(r))
 
-  carry = (x, residuals(x), jax.jacfwd(residuals)(x), jnp.asarray(1e-1, x.dtype))
-  (x, r, _, _), _ = jax.lax.scan(step, carry, None, length=iterations)
-  return x, cost(r)
+  start = (x, jnp.asarray(1e-1, x.dtype))
+  (x, _), costs = jax.lax.scan(step, start, None, length=iterations)
+  return x, costs[-1]
 
 
 def member(config, operands):

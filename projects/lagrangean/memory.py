@@ -52,7 +52,8 @@ def _stored(loads, size: int):
 def dephase(g, patterns, active, cue, settings):
   """z(0) − ⟨z⟩ for a cue (N,), patterns (P, N) of which `active` (P,) are stored."""
   n = cue.shape[0]
-  coupling = couplings.LowRank(jnp.zeros(n), patterns.T, active / n)
+  omega = (patterns * active[:, None]).T @ patterns.conj() / n
+  coupling = couplings.real_blocks(omega)
   field = lagrangean.field(g, lagrangean.network(coupling))
   records = max(8, round(settings.time / settings.step))
   times = jnp.linspace(0, settings.time, records + 1)
@@ -75,13 +76,20 @@ def hopfield(weights, cue):
 
 
 def draws(config) -> dict[str, np.ndarray]:
-  """Patterns of signs and of four phases, and wrong neurons, of every seed (first axis)."""
+  """Patterns of signs and of four phases, and wrong neurons, of every seed (first axis).
+
+  Also the projection on the first P patterns of signs for each load, (loads, N, N).
+  """
   settings = config.memory
   n, most = settings.size, max(_stored(settings.loads, settings.size))
   found = {"first": np.asarray(config.seed), "signs": [], "quarters": [], "wrong": []}
+  found["inverse"] = []
   for k in range(config.seeds):
     rng = np.random.default_rng([config.seed + k, 200])
-    found["signs"].append(rng.choice([-1.0, 1.0], (most, n)))
+    signs = rng.choice([-1.0, 1.0], (most, n))
+    found["signs"].append(signs)
+    counts = _stored(settings.loads, n)
+    found["inverse"].append([np.linalg.pinv(signs[:p]) @ signs[:p] for p in counts])
     found["quarters"].append(rng.integers(0, 4, (most, n)))
     found["wrong"].append(np.where(rng.random(n) < settings.flips, -1.0, 1.0))
   return {name: np.asarray(value) for name, value in found.items()}
@@ -105,7 +113,8 @@ def member(config, operands):
     jnp.stack([cue + 0j, settings.amplitude * cue + 0j, phases[0] * numbers["wrong"]]),
   )
 
-  def at(count):
+  def at(problem):
+    count, inverse = problem
     active = (jnp.arange(signs.shape[0]) < count).astype(float)
 
     def separate(problem):
@@ -116,9 +125,6 @@ def member(config, operands):
     linear, nonlinear, four = jax.lax.map(separate, problems)
     nearest = 1j ** jnp.round(jnp.angle(four) * 2 / jnp.pi)
     stored = active[:, None] * signs
-    # Projection on the stored patterns; those beyond get a unit block of their own.
-    gram = stored @ stored.T / n + jnp.diag(1 - active)
-    inverse = stored.T @ jnp.linalg.solve(gram, stored) / n
     weights = jnp.stack([stored.T @ stored / n, inverse]) * (1 - jnp.eye(n))
     hebb, pseudo = jax.vmap(hopfield, (0, None))(weights, cue)
 
@@ -134,5 +140,5 @@ def member(config, operands):
       "pseudo_inverse": overlap(pseudo),
     }
 
-  found = jax.lax.map(at, jnp.asarray(_stored(settings.loads, n)))
+  found = jax.lax.map(at, (jnp.asarray(_stored(settings.loads, n)), numbers["inverse"]))
   return found | {"cue": jnp.abs(cue @ signs[0]) / n}
