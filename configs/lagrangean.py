@@ -107,7 +107,7 @@ def get_config(preset="default"):
     "carrier": 0.5,
     "amplitude": 0.12,
   }
-  config.contrast = {"size": 64, "time": 200.0, "records": 1024}
+  config.contrast = {"size": 64, "time": 400.0, "records": 1024}
   config.precision = {
     "methods": ("midpoint", "gauss4", "gauss6", "splitting2", "splitting4", "rk4", "dopri8"),
     "time": 50.0,
@@ -121,7 +121,7 @@ def get_config(preset="default"):
     "times": (5.0, 10.0),
     "spacing": 0.5,
     "restarts": 3,
-    "iterations": 20,
+    "iterations": 30,
   }
   config.memory = {
     "size": 128,

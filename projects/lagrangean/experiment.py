@@ -83,6 +83,7 @@ def run(config, ctx):
     "fields": once("fields", statements.fields),
     "volume": once("volume", statements.volume),
     "inputs": once("inputs", statements.inputs),
+    "input_time": np.array(config.input.time),
     "linear": once("linear", statements.linear),
     "reversal": once("reversal", statements.reversal),
     "horizons": np.array(config.reversal.periods),

@@ -44,6 +44,12 @@ def _ordered(names):
   return [name for name in _LABELS if name in names]
 
 
+def _plain_ticks(ax, values):
+  """Ticks of a logarithmic axis at the values alone."""
+  ax.set_xticks(values, [f"{v:g}" for v in values])
+  ax.set_xticks([], minor=True)
+
+
 def _drift_axes(ax, ylabel):
   ax.set_xscale("log")
   ax.set_yscale("log")
@@ -103,7 +109,7 @@ def balances(results):
   found = results["inputs"]["changing"]["curves"]
   fig, axes = plotting.figure(ncols=2)
   count = min(4, len(found["energy"]))
-  t = np.arange(found["energy"].shape[1])
+  t = np.linspace(0, float(results["input_time"]), found["energy"].shape[1])
   for ax, value, integral, label in (
     (axes[0], "energy", "work", "$H(t) - H(0)$"),
     (axes[1], "norm", "gained", "$\\mathcal{N}(t) - \\mathcal{N}(0)$"),
@@ -115,7 +121,7 @@ def balances(results):
       )
     ax.plot([], [], color="black", lw=1.0, label="simulated")
     ax.plot([], [], ls="", marker="o", ms=2.2, color="black", label="integral of the rate")
-    ax.set_xlabel("time, records")
+    ax.set_xlabel("time")
     ax.set_ylabel(label)
   axes[0].legend()
   return fig
@@ -146,6 +152,7 @@ def lattice(results):
   ax.plot(frequencies, mean[0] * frequencies[0] / frequencies, ls="--", color="black", lw=0.8)
   ax.set_xscale("log")
   ax.set_yscale("log")
+  _plain_ticks(ax, frequencies)
   ax.set_xlabel("$\\omega_0$")
   ax.set_ylabel("distance to discrete NLS")
   ax.plot([], [], ls="--", color="black", lw=0.8, label="$1/\\omega_0$")
@@ -164,11 +171,13 @@ def contrasts(results):
     x = values["shown"][0]
     t = np.linspace(0, end * slow, len(x))
     keep = t <= (40.0 if slow == 1.0 else end * slow)
-    column[0].plot(t[keep], x[keep], lw=0.8)
-    column[0].set_title(_LABELS[name])
+    shown = np.abs(x) if name == "dcm" else x
+    column[0].plot(t[keep], shown[keep], lw=0.8)
+    column[0].set_title(f"{_LABELS[name]}, $|x_j|$" if name == "dcm" else _LABELS[name])
     column[0].set_xlabel("time")
     if name == "dcm":
-      column[0].set_yscale("symlog", linthresh=1.0)
+      column[0].set_yscale("log")
+      column[0].set_ylim(bottom=1e-2)
     power = values["spectrum"].mean(0)
     omega = 2 * np.pi * np.arange(len(power)) / (end * slow / 2)
     shown = omega <= 3
@@ -200,6 +209,7 @@ def identification(results):
       ax.fill_between(noises[noisy], low, high, color=line.get_color(), alpha=0.2, lw=0)
     ax.set_xscale("log")
     ax.set_yscale("log")
+    _plain_ticks(ax, noises[noisy])
     ax.set_xlabel("noise $\\sigma$")
     ax.set_ylabel(label)
   axes[0].legend()
@@ -215,7 +225,7 @@ def identification(results):
 
 def memories(results):
   """Overlap with the stored pattern against the load."""
-  fig, ax = plotting.figure(width="column", height=2.8)
+  fig, ax = plotting.figure(height=2.8)
   found, loads = results["memory"], results["loads"]
   styles = {"linear": ("o", "dephasing, $g = 1$"), "four_phases": ("s", None)}
   styles |= {
@@ -241,7 +251,8 @@ def memories(results):
   ax.axhline(found["cue"].mean(), color=_GREY, lw=0.8, ls=":", label="cue")
   ax.set_xlabel("load $\\alpha = P/N$")
   ax.set_ylabel("overlap with the pattern")
-  ax.legend()
+  ax.set_ylim(top=1.02)
+  fig.legend(loc="outside right center")
   return fig
 
 

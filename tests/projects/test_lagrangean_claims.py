@@ -77,6 +77,7 @@ def made_up():
       "cloud": near(1e-7),
     },
     "inputs": inputs,
+    "input_time": np.array(40.0),
     "linear": {"splitting": near(1e-13), "gauss4": near(1e-6)},
     "reversal": {
       "gauss4": near(1e-11, 2),
