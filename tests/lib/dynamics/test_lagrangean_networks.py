@@ -257,6 +257,7 @@ def test_couplings_are_their_matrices():
   for coupling in (
     omega,
     couplings.real_blocks(omega),
+    couplings.RealPair(omega.real, omega.imag),
     couplings.Chain(jnp.asarray(rng.standard_normal(7)), hopping),
     couplings.LowRank(jnp.ones(7), factors, jnp.array([0.5, -2.0])),
   ):
