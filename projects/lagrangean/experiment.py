@@ -120,11 +120,10 @@ def _long(config, ctx, seeds, numbers):
   failed = np.isfinite(found["failed_at"])
   if failed.any():
     seed, record = np.argwhere(failed)[0]
-    at = (record + found["failed_at"][seed, record] * 0) / config.long.records
     raise UserError(
-      f"The inner solve of '{config.long.method}' did not converge (residual "
-      f"{found['residual'][seed, record]:.2g}) for seed {config.seed + seed} after "
-      f"{at * config.long.periods:.4g} periods; lower long.step."
+      f"The inner solve of '{config.long.method}' did not converge at t = "
+      f"{found['failed_at'][seed, record]:.4g} (residual "
+      f"{found['residual'][seed, record]:.2g}) for seed {config.seed + seed}; lower long.step."
     )
   return found | {
     "periods": config.long.periods

@@ -244,9 +244,10 @@ def _substeps(settings) -> int:
 
 
 def long_init(config, operands):
-  """The state, and the energy and norm it starts with."""
+  """The state and its time, and the energy and norm it starts with."""
   g, net, z, _ = _long_start(config, operands)
-  return {"z": z, "energy": lagrangean.energy(g, net, z), "norm": lagrangean.norm(z)}
+  start = {"energy": lagrangean.energy(g, net, z), "norm": lagrangean.norm(z)}
+  return start | {"z": z, "t": jnp.zeros(())}
 
 
 def long_step(config, operands, state):
@@ -272,11 +273,11 @@ def long_step(config, operands, state):
     "energy": energy / jnp.abs(state["energy"]),
     "norm": (lagrangean.norm(z) - state["norm"]) / state["norm"],
     "residual": solution.residual,
-    "failed_at": solution.failed_at,
+    "failed_at": state["t"] + solution.failed_at,
     "step": interval / substeps,
     "evaluations": solution.evaluations,
   }
-  return {**state, "z": z}, measured
+  return {**state, "z": z, "t": state["t"] + interval}, measured
 
 
 LONG = Program(

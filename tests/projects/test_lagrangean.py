@@ -291,6 +291,6 @@ def test_a_step_too_large_ends_with_its_time_and_residual(tmp_path):
   c = config(seeds=1, long__periods=40.0, long__records=2, long__step=20.0)
   with (
     jax.enable_x64(True),
-    pytest.raises(UserError, match=r"did not converge \(residual .*long.step"),
+    pytest.raises(UserError, match=r"did not converge at t = \d.*\(residual .*long.step"),
   ):
     experiment._long(c, Context(tmp_path), {"seed": [0]}, networks.draws(c))
