@@ -1,4 +1,4 @@
-"""Dynamical systems: integrators of differential equations, Hamiltonian and spiking networks."""
+"""Dynamical systems: integrators of differential equations, Hamiltonian, spiking networks."""
 
 from lib.dynamics import (
   balanced_input,

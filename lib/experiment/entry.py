@@ -342,9 +342,7 @@ def _finish(project, config, directory, ctx, measured, only) -> None:
   figures = [figure for figure in project.figures if figure.applies(measured)]
   paths = report.draw(directory.path, figures, measured)
   directory.write_json("results.json", results)
-  directory.write_text(
-    "report.md", report.markdown(results, figures, _summary(project))
-  )
+  directory.write_text("report.md", report.markdown(results, figures, _summary(project)))
   console = _console()
   report.print_claims(f"{project.name} ({results['preset']})", rows, console)
   _print_paths(console, "figures", paths)

@@ -90,7 +90,6 @@ class Progress:
     bar = self._bars.add_task(name, total=total, completed=done, rate="compiling")
     yield _Task(self._bars, bar)
 
-
   @contextlib.contextmanager
   def line(self, name: str):
     """A live line of text; the block is given a function that shows another text."""

@@ -1,12 +1,9 @@
 """Conservative neural dynamics from an action principle, each statement tested."""
 
-from lib import experiment
-from projects.lagrangean import claims, figures
-from projects.lagrangean.experiment import check, run
+from lib.experiment import Project, main
+from projects.lagrangean import claims, experiment, figures
 
-PROJECT = experiment.Project(
-  "lagrangean", run, claims.CLAIMS, figures.FIGURES, claims.metrics, check=check
-)
+PROJECT = Project.of("lagrangean", experiment, claims, figures)
 
 if __name__ == "__main__":
-  experiment.main(PROJECT)
+  main(PROJECT)

@@ -1,12 +1,9 @@
 """Certified and exact Lipschitz constants of piecewise linear networks (Table 1, Fig. 1)."""
 
-from lib import experiment
-from projects.lipbab import claims, figures
-from projects.lipbab.experiment import check, run
+from lib.experiment import Project, main
+from projects.lipbab import claims, experiment, figures
 
-PROJECT = experiment.Project(
-  "lipbab", run, claims.CLAIMS, figures.FIGURES, claims.metrics, check=check
-)
+PROJECT = Project.of("lipbab", experiment, claims, figures)
 
 if __name__ == "__main__":
-  experiment.main(PROJECT)
+  main(PROJECT)

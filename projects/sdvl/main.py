@@ -1,19 +1,9 @@
 """Synaptic delay learning (SDVL): one spiking neuron recognises time-warped patterns."""
 
-from lib import experiment
-from projects.sdvl import claims, figures
-from projects.sdvl.experiment import PROGRAM, check, prepare, run
+from lib.experiment import Project, main
+from projects.sdvl import claims, experiment, figures
 
-PROJECT = experiment.Project(
-  "sdvl",
-  run,
-  claims.CLAIMS,
-  figures.FIGURES,
-  claims.metrics,
-  prepare=prepare,
-  program=PROGRAM,
-  check=check,
-)
+PROJECT = Project.of("sdvl", experiment, claims, figures)
 
 if __name__ == "__main__":
-  experiment.main(PROJECT)
+  main(PROJECT)
