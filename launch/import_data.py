@@ -11,22 +11,13 @@
 Everything is read back and compared before it is put in place. Needs no TensorFlow.
 """
 
-import argparse
 import sys
 
-
-class _Parser(argparse.ArgumentParser):
-  def error(self, message):
-    self.exit(2, f"error: {message}; see python -m launch.import_data --help\n")
+from launch.command_line import Parser, mistakes_in_one_line
 
 
-def _parser() -> argparse.ArgumentParser:
-  parser = _Parser(
-    prog="python -m launch.import_data",
-    description=__doc__,
-    formatter_class=argparse.RawDescriptionHelpFormatter,
-    allow_abbrev=False,
-  )
+def _parser() -> Parser:
+  parser = Parser("launch.import_data", __doc__)
   parser.add_argument("name", metavar="NAME", help="of the set: mnist, cifar10, … or your own")
   parser.add_argument("files", metavar="FILES", nargs="*", help="files or a folder")
   parser.add_argument(
@@ -56,13 +47,13 @@ def _parser() -> argparse.ArgumentParser:
   return parser
 
 
+@mistakes_in_one_line
 def main(argv=None) -> int:
+  """Parses the command line and imports; returns the exit status."""
   parser = _parser()
   arguments = parser.parse_args(argv)
   if arguments.download == bool(arguments.files):
     parser.error("give either FILES or --download")
-  from lib.experiment.errors import UserError
-
   try:
     from lib.data.writing import import_files
 
@@ -76,9 +67,6 @@ def main(argv=None) -> int:
       task=arguments.task,
       force=arguments.force,
     )
-  except UserError as error:
-    print(f"error: {error}", file=sys.stderr)
-    return 2
   except KeyboardInterrupt:
     print("interrupted; nothing was changed", file=sys.stderr)
     return 130

@@ -6,13 +6,13 @@ The new project is a small working experiment with a known answer; replace its e
 paper's. docs/adding-a-paper.md explains the parts.
 """
 
-import argparse
 import keyword
 import pathlib
 import re
 import sys
 from collections.abc import Sequence
 
+from launch.command_line import Parser, mistakes_in_one_line
 from lib.experiment import UserError
 
 _SKELETON = pathlib.Path(__file__).with_name("skeleton")
@@ -62,25 +62,17 @@ def create(name: str, title: str, root: pathlib.Path) -> list[pathlib.Path]:
   return list(texts)
 
 
+@mistakes_in_one_line
 def main(arguments: Sequence[str] | None = None) -> int:
   """Parses the command line; returns the exit status."""
-  parser = argparse.ArgumentParser(
-    prog="python -m launch.new_project",
-    description=__doc__,
-    formatter_class=argparse.RawDescriptionHelpFormatter,
-  )
+  parser = Parser("launch.new_project", __doc__)
   parser.add_argument("name", metavar="NAME", help="of the project: its folder and its config")
   parser.add_argument("--title", help="a line that `python -m projects` shows")
   parser.add_argument("--root", default=".", help="of the repository (default: this folder)")
   options = parser.parse_args(arguments)
   title = options.title or f"{options.name.capitalize()}: say here in a line what it is"
   root = pathlib.Path(options.root)
-  try:
-    paths = create(options.name, title, root)
-  except UserError as error:
-    print(f"error: {error}", file=sys.stderr)
-    return 2
-  for path in paths:
+  for path in create(options.name, title, root):
     print(path.relative_to(root))
   name = options.name
   print(f"\npython -m projects.{name}.main --config=configs/{name}.py:smoke")

@@ -7,12 +7,12 @@ newest counts. The page of HTML needs no other file: the figures are inside, and
 be sorted and filtered.
 """
 
-import argparse
 import pathlib
 import sys
 from collections.abc import Sequence
 
 from launch import ledger
+from launch.command_line import Parser, mistakes_in_one_line
 from lib.experiment import UserError, rundir
 
 
@@ -30,25 +30,18 @@ def write(runs: Sequence[ledger.Run], out: pathlib.Path, page: pathlib.Path) -> 
       raise UserError(f"Cannot write '{path}': {error.strerror}.") from error
 
 
+@mistakes_in_one_line
 def main(arguments: Sequence[str] | None = None) -> int:
   """Parses the command line and writes; returns the exit status."""
-  parser = argparse.ArgumentParser(
-    prog="python -m launch.report",
-    description=__doc__,
-    formatter_class=argparse.RawDescriptionHelpFormatter,
-  )
+  parser = Parser("launch.report", __doc__)
   parser.add_argument("runs", nargs="+", help="run directories, or folders that hold some")
   parser.add_argument("--out", default="LEDGER.md", help="the Markdown (default LEDGER.md)")
   parser.add_argument("--html", help="the page (default: --out with the ending .html)")
   options = parser.parse_args(arguments)
   out = pathlib.Path(options.out)
   page = pathlib.Path(options.html) if options.html else out.with_suffix(".html")
-  try:
-    runs = ledger.collect(options.runs)
-    write(runs, out, page)
-  except UserError as error:
-    print(f"error: {error}", file=sys.stderr)
-    return 2
+  runs = ledger.collect(options.runs)
+  write(runs, out, page)
   claims = sum(len(run.results["claims"]) for run in runs)
   print(f"{claims} claims of {len(runs)} run(s): {out}, {page}")
   return 0

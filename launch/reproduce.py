@@ -9,7 +9,6 @@ which and why. The same command goes on where an earlier one was ended: what is 
 The ledger is written of what is finished, as Markdown and as a page of HTML.
 """
 
-import argparse
 import pathlib
 import sys
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 from launch import ledger, report
+from launch.command_line import Parser, mistakes_in_one_line
 from launch.processes import Ended, Processes
 from lib.experiment import UserError
 from lib.experiment.errors import did_you_mean
@@ -74,13 +74,10 @@ def reproduce(
       return list(pool.map(one, chosen))
 
 
+@mistakes_in_one_line
 def main(arguments: Sequence[str] | None = None) -> int:
   """Parses the command line; 0 when every project finished, 1 otherwise, 2 for mistakes."""
-  parser = argparse.ArgumentParser(
-    prog="python -m launch.reproduce",
-    description=__doc__,
-    formatter_class=argparse.RawDescriptionHelpFormatter,
-  )
+  parser = Parser("launch.reproduce", __doc__)
   parser.add_argument("--projects", default="", help="names with commas (default: all)")
   parser.add_argument("--preset", default="default")
   parser.add_argument("--jobs", type=int, default=1, help="projects at a time (default 1)")
@@ -89,23 +86,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
   options = parser.parse_args(arguments)
   runs = pathlib.Path(options.runs).resolve()
   out = pathlib.Path(options.out) if options.out else runs / "LEDGER.md"
+  if options.jobs < 1:
+    raise UserError(f"--jobs has to be at least 1, not {options.jobs}.")
+  chosen = _chosen(options.projects)
   try:
-    if options.jobs < 1:
-      raise UserError(f"--jobs has to be at least 1, not {options.jobs}.")
-    chosen = _chosen(options.projects)
-    processes = Processes()
-    with processes.ended_by_signals():
-      outcomes = reproduce(processes, chosen, options.preset, runs, options.jobs)
-    finished = [o.directory for o in outcomes if o.ended.status == 0]
-    if finished:
-      report.write(ledger.collect(finished), out, out.with_suffix(".html"))
-      print(f"{len(finished)} of {len(outcomes)} projects: {out}, {out.with_suffix('.html')}")
-  except UserError as error:
-    print(f"error: {error}", file=sys.stderr)
-    return 2
+    runs.mkdir(parents=True, exist_ok=True)
   except OSError as error:
-    print(f"error: cannot write '{error.filename}': {error.strerror}.", file=sys.stderr)
-    return 2
+    raise UserError(f"Cannot write in '{runs}': {error.strerror}.") from error
+  processes = Processes()
+  with processes.ended_by_signals():
+    outcomes = reproduce(processes, chosen, options.preset, runs, options.jobs)
+  finished = [o.directory for o in outcomes if o.ended.status == 0]
+  if finished:
+    report.write(ledger.collect(finished), out, out.with_suffix(".html"))
+    print(f"{len(finished)} of {len(outcomes)} projects: {out}, {out.with_suffix('.html')}")
   failed = [o for o in outcomes if o.ended.status != 0]
   for project, folder, ended in failed:
     print(f"{project}: exit status {ended.status}: {ended.last} ({folder / 'log.txt'})")

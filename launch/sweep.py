@@ -14,7 +14,6 @@ each task from its last checkpoint; on SLURM a task that is preempted or out of 
 is queued again and goes on. The members of all tasks end up in WORKDIR/sweep.csv.
 """
 
-import argparse
 import csv
 import importlib
 import itertools
@@ -32,6 +31,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 from launch import processes
+from launch.command_line import Parser, mistakes_in_one_line
 from lib.experiment import UserError, bind, configs, rundir
 from lib.experiment.errors import did_you_mean
 from lib.experiment.sweep import Axis, csv_text, parse
@@ -263,13 +263,8 @@ def summarise(every: Sequence[Task], workdir: pathlib.Path) -> int:
 # --- the command line ------------------------------------------------------------------------
 
 
-def _parser() -> argparse.ArgumentParser:
-  parser = argparse.ArgumentParser(
-    prog="python -m launch.sweep",
-    description=__doc__,
-    formatter_class=argparse.RawDescriptionHelpFormatter,
-    allow_abbrev=False,
-  )
+def _parser() -> Parser:
+  parser = Parser("launch.sweep", __doc__)
   add = parser.add_argument
   add("--project", required=True, help="its name")
   add("--config", help="config file, with :preset (default: the project's)")
@@ -292,42 +287,39 @@ def _parser() -> argparse.ArgumentParser:
   return parser
 
 
+@mistakes_in_one_line
 def main(arguments: Sequence[str] | None = None) -> int:
   """Exit status: 0 when all is finished or submitted, 1 when not, 2 for mistakes."""
   options, rest = _parser().parse_known_args(arguments)
   options.config = options.config or f"configs/{options.project}.py"
   workdir = pathlib.Path(options.workdir).resolve()
-  try:
-    pairs = []
-    for text in rest:
-      key, sign, value = text.removeprefix("--config.").partition("=")
-      if not text.startswith("--config.") or not sign:
-        raise UserError(f"'{text}' is not an option; see python -m launch.sweep --help.")
-      pairs.append((key, value))
-    if options.jobs is not None and options.jobs < 1:
-      raise UserError(f"--jobs has to be at least 1, not {options.jobs}.")
-    axes, sizes = _checked(options, pairs)
-    every = tasks(options.project, options.config, rest, axes, sizes, workdir)
-    missing = [task for task in every if not task.finished]
-    if options.dry_run:
-      _print_plan(options, every, missing)
+  pairs = []
+  for text in rest:
+    key, sign, value = text.removeprefix("--config.").partition("=")
+    if not text.startswith("--config.") or not sign:
+      raise UserError(f"'{text}' is not an option; see python -m launch.sweep --help.")
+    pairs.append((key, value))
+  if options.jobs is not None and options.jobs < 1:
+    raise UserError(f"--jobs has to be at least 1, not {options.jobs}.")
+  axes, sizes = _checked(options, pairs)
+  every = tasks(options.project, options.config, rest, axes, sizes, workdir)
+  missing = [task for task in every if not task.finished]
+  if options.dry_run:
+    _print_plan(options, every, missing)
+    return 0
+  identity = {"project": options.project, "config": options.config, "overrides": rest}
+  identity |= {"sweep": {axis.key: list(axis.values) for axis in axes}, "split": sizes}
+  _claim(workdir, identity)
+  if missing and not options.status:
+    if options.cluster:
+      jobs = submit(missing, options, workdir)
+      print(
+        f"Submitted {len(jobs)} of {len(every)} tasks: job {jobs[0].job_id.split('_')[0]}."
+      )
+      print("The same command with --status says how far they are.")
       return 0
-    identity = {"project": options.project, "config": options.config, "overrides": rest}
-    identity |= {"sweep": {axis.key: list(axis.values) for axis in axes}, "split": sizes}
-    _claim(workdir, identity)
-    if missing and not options.status:
-      if options.cluster:
-        jobs = submit(missing, options, workdir)
-        print(
-          f"Submitted {len(jobs)} of {len(every)} tasks: job {jobs[0].job_id.split('_')[0]}."
-        )
-        print("The same command with --status says how far they are.")
-        return 0
-      run_here(missing, options.jobs or 1)
-    return 1 if summarise(every, workdir) else 0
-  except UserError as error:
-    print(f"error: {error}", file=sys.stderr)
-    return 2
+    run_here(missing, options.jobs or 1)
+  return 1 if summarise(every, workdir) else 0
 
 
 def _print_plan(options, every: Sequence[Task], missing: Sequence[Task]) -> None:

@@ -65,4 +65,4 @@ def test_bad_arguments(tmp_path, capsys, argument, says):
 def test_a_place_that_cannot_be_written(tmp_path, capsys):
   (tmp_path / "file").write_text("")
   assert reproduce.main(["--projects=ntk", f"--runs={tmp_path / 'file'}"]) == 2
-  assert "cannot write" in capsys.readouterr().err
+  assert "Cannot write" in capsys.readouterr().err
