@@ -17,8 +17,9 @@ Four ratios, each from one run:
 What was tried for the product. The stages of Gauss 4 are two vectors, and reading Ω once for
 both is what makes the solve faster than single products. Up to N ≈ 500 the real form (Re, Im)
 of Ω, twice the memory, is three times faster than a complex product, which XLA does not
-vectorise well on a CPU; beyond the caches two real matrices are. In a batch of own networks
-the products are memory-bound, 64 KiB a network.
+vectorise well on a CPU; beyond the caches two real matrices are. A batch of own networks goes
+through one after the other on each device: each stays in the cache, where all of them under
+one vmap (64 KiB each, and as many iterations as the slowest) took several times longer.
 """
 
 import argparse
@@ -135,6 +136,8 @@ def scipy_at(drift, duration):
   for rtol in 10.0 ** -np.arange(8, 14.0, 0.5):
     seconds, energy, norm = scipy_run(omega, z, rate, duration, rtol)
     if energy <= drift:
+      again = [scipy_run(omega, z, rate, duration, rtol)[0] for _ in range(2)]
+      seconds = min(seconds, *again)
       print(
         f"  SciPy DOP853, rtol {rtol:.1g}: {seconds:.2f} s, energy {energy:.2g}, "
         f"norm {norm:.2g}"
@@ -170,25 +173,35 @@ def batch(options):
   mesh = jax.sharding.Mesh(np.array(jax.devices()), ("batch",))
   spec, whole = jax.sharding.PartitionSpec("batch"), jax.sharding.PartitionSpec()
 
-  def over(own):
-    axis, where = (0, spec) if own else (None, whole)
-    many = jax.vmap(solve, (axis, axis, 0, None))
-    specs = (where, where, spec, whole)
+  def over(own, together):
+    where = spec if own else whole
+
+    def some(coupling, omega, starts):
+      if own:
+        return jax.lax.map(lambda x: solve(*x, rate), (coupling, omega, starts))
+      return jax.lax.map(
+        lambda z: solve(coupling, omega, z, rate), starts, batch_size=together
+      )
+
+    specs = (where, where, spec)
     return jax.jit(
-      jax.shard_map(many, mesh=mesh, in_specs=specs, out_specs=spec, check_vma=False)
+      jax.shard_map(some, mesh=mesh, in_specs=specs, out_specs=spec, check_vma=False)
     )
 
   if "own" in options.kinds:
     blocks = jax.vmap(couplings.real_blocks)(jnp.asarray(omegas))
-    for name, coupling in (("complex", jnp.asarray(omegas)), ("real blocks", blocks)):
-      (energy, *_), seconds = best(over(True), coupling, omegas, starts, rate, rounds=1)
-      print(f"  own, {name}: {seconds:.2f} s, median energy {np.median(energy):.2g}")
-      print(f"  ratio {reference / seconds:.0f} (goal 100)")
+    (energy, *_), seconds = best(over(True, 1), blocks, omegas, starts, rounds=1)
+    print(f"  own: {seconds:.2f} s, median energy {np.median(energy):.2g}")
+    print(f"  ratio {reference / seconds:.0f} (goal 100)")
   if "shared" in options.kinds:
     coupling = couplings.real_blocks(jnp.asarray(omegas[0]))
-    (energy, *_), seconds = best(over(False), coupling, omegas[0], starts, rate, rounds=1)
-    print(f"  shared: {seconds:.2f} s, median energy {np.median(energy):.2g}")
-    print(f"  ratio {reference / seconds:.0f} (goal 100)")
+    for together in (1, 10, 50):
+      run = over(False, together)
+      (energy, *_), seconds = best(run, coupling, omegas[0], starts, rounds=1)
+      print(f"  shared, {together} starts together: {seconds:.2f} s, ", end="")
+      print(
+        f"median energy {np.median(energy):.2g}, ratio {reference / seconds:.0f} (goal 100)"
+      )
 
 
 def matvec(options):
@@ -226,8 +239,8 @@ def main():
   parser.add_argument("--periods", type=float, default=10_000.0)
   parser.add_argument("--step", type=float, default=0.07)
   parser.add_argument("--horizon", type=float, default=200.0)
-  parser.add_argument("--fast_step", type=float, default=0.3)
-  parser.add_argument("--tolerance", type=float, default=1e-14)
+  parser.add_argument("--fast_step", type=float, default=0.4)
+  parser.add_argument("--tolerance", type=float, default=1e-13)
   parser.add_argument("--batch", type=int, default=1000)
   parser.add_argument("--kinds", nargs="*", default=["own", "shared"])
   parser.add_argument("--large", type=int, default=4096)

@@ -127,8 +127,18 @@ def asymmetry(coupling: Coupling, probes: int = 8, seed: int = 0) -> float:
   return float(np.abs(left - right).max())
 
 
+def from_normals(normals: Array, frequency=1.0, radius=0.5) -> Array:
+  """frequency I + a matrix of the Gaussian unitary ensemble with spectrum in ± radius.
+
+  Args:
+    normals: (2, N, N) independent standard normals.
+    frequency, radius: centre and half width of the semicircle that the spectrum tends to.
+  """
+  half = jax.lax.complex(normals[0], normals[1])
+  n = half.shape[0]
+  return (half + half.conj().T) * (radius / np.sqrt(16.0 * n)) + frequency * jnp.eye(n)
+
+
 def gaussian_hermitian(key: Array, size: int, frequency=1.0, radius=0.5) -> Array:
-  """frequency I + a matrix of the Gaussian unitary ensemble with spectrum in ± radius."""
-  re, im = jax.random.normal(key, (2, size, size))
-  draw = jax.lax.complex(re, im)
-  return (draw + draw.conj().T) * radius / jnp.sqrt(16.0 * size) + frequency * jnp.eye(size)
+  """`from_normals` of a random key, (size, size)."""
+  return from_normals(jax.random.normal(key, (2, size, size)), frequency, radius)

@@ -118,7 +118,6 @@ def stages(
   and would add up over millions of steps.
   """
   times = t + jnp.asarray(table.nodes, jnp.result_type(h, t, np.float32)) * h
-
   dtype = _real_dtype(guess)
 
   def evaluate(slopes):
@@ -168,7 +167,8 @@ def _neumann_solve(linear, target, iterations):
 
     def active(carry):
       _, change, before, count = carry
-      return (count < 2) | ((count < iterations) & (change < before) & (change > limit))
+      shrinks = (change < before) | (change > _STAGNATION * limit)
+      return (count < 2) | ((count < iterations) & shrinks & (change > limit))
 
     def iterate(carry):
       x, change, _, count = carry

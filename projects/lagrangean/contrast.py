@@ -47,7 +47,7 @@ def members(config, operands):
   n = settings.size
   found = networks.of_seed(config, operands)
   # The real part of the unitary ensemble has half its variance.
-  omega = networks.hermitian(found["omega"][:, :n, :n], 0.0, np.sqrt(2)).real
+  omega = couplings.from_normals(found["omega"][:, :n, :n], 0.0, np.sqrt(2)).real
   z = networks.state(found["state"][:, :n], 1.0)
   own = networks.nonlinearity(config.nonlinearity)
   times = jnp.linspace(0, settings.time, settings.records + 1)

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from lib.dynamics import integrate, lagrangean, nonlinearities, trajectories
+from lib.dynamics import couplings, integrate, lagrangean, nonlinearities, trajectories
 from projects.lagrangean import networks
 
 STRENGTH, EXPONENT = 1.0, -0.5
@@ -79,7 +79,7 @@ def _samples(config) -> int:
 
 def planted(config, numbers):
   """The unknowns' true values."""
-  omega = networks.hermitian(numbers["omega"], config.frequency, 2 * config.radius)
+  omega = couplings.from_normals(numbers["omega"], config.frequency, 2 * config.radius)
   return {
     "omega": omega.real + omega.imag,
     "gamma": numbers["gamma"],
@@ -92,7 +92,9 @@ def planted(config, numbers):
 def guess(config, numbers, observed):
   """A first guess: a random matrix and gain, a weaker nonlinearity, the observed start."""
   restart = config.identify.restart
-  omega = networks.hermitian(numbers["guess_omega"][restart], config.frequency, config.radius)
+  omega = couplings.from_normals(
+    numbers["guess_omega"][restart], config.frequency, config.radius
+  )
   return {
     "omega": omega.real + omega.imag,
     "gamma": 0.5 * numbers["guess_gamma"][restart],

@@ -57,14 +57,6 @@ def of_seed(config, operands) -> dict:
   return {k: v[row] for k, v in operands.items() if k not in ("first", "network")}
 
 
-def hermitian(normals, frequency, radius):
-  """frequency I + Gaussian unitary ensemble with spectrum in ± radius, from (2, N, N)."""
-  re, im = normals
-  half = jax.lax.complex(re, im)
-  n = re.shape[0]
-  return (half + half.conj().T) * radius / np.sqrt(16.0 * n) + frequency * jnp.eye(n)
-
-
 def state(normals, amplitude):
   """z with RMS |z_j| = amplitude, from (2, N)."""
   return jax.lax.complex(normals[0], normals[1]) * amplitude / np.sqrt(2)
@@ -73,7 +65,9 @@ def state(normals, amplitude):
 def draw(config, operands, size: int, inputs: int = 0):
   """(network, z): Hermitian couplings, real inputs where wanted, and an initial state."""
   found = of_seed(config, operands)
-  omega = hermitian(found["omega"][:, :size, :size], config.frequency, config.radius)
+  omega = couplings.from_normals(
+    found["omega"][:, :size, :size], config.frequency, config.radius
+  )
   gain = found["gain"][:size, :inputs] / np.sqrt(max(inputs, 1))
   source = 0.3 * found["source"][:inputs]
   noise = 0.3 * found["noise"][:size] * bool(inputs)

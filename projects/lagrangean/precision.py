@@ -137,7 +137,7 @@ def _normals(config, kind: str, size: int) -> tuple[np.ndarray, np.ndarray]:
 def _coupling(config, kind: str, size: int, normals):
   """Dense Gaussian, a diagonal plus RANK random factors, or a chain."""
   if kind == "dense":
-    return networks.hermitian(normals, config.frequency, config.radius)
+    return couplings.from_normals(normals, config.frequency, config.radius)
   diagonal = jnp.full(size, config.frequency)
   if kind == "chain":
     return couplings.Chain(diagonal, jnp.full(size, config.radius / 2))

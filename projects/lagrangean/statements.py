@@ -259,8 +259,10 @@ def long_step(config, operands, state):
   g, net, _, rate = _long_start(config, operands)
   interval = config.long.periods / config.long.records * 2 * jnp.pi / jnp.abs(rate)
   substeps = _substeps(config.long)
+  # A network from a file may have an input, which breaks the symmetry.
+  frame = jnp.where((lagrangean.total_input(net) == 0).all(), rate, 0.0)
   solution = integrate(
-    lagrangean.field(g, networks.fast(net), frame=rate),
+    lagrangean.field(g, networks.fast(net), frame=frame),
     state["z"],
     jnp.stack([0 * interval, interval]),
     method=config.long.method,

@@ -294,3 +294,19 @@ def test_a_step_too_large_ends_with_its_time_and_residual(tmp_path):
     pytest.raises(UserError, match=r"did not converge at t = \d.*\(residual .*long.step"),
   ):
     experiment._long(c, Context(tmp_path), {"seed": [0]}, networks.draws(c))
+
+
+def test_the_long_run_of_a_network_from_a_file(tmp_path):
+  from lib.experiment import Context
+
+  rng = np.random.default_rng(0)
+  half = rng.standard_normal((3, 3)) + 1j * rng.standard_normal((3, 3))
+  omega = np.eye(3) + 0.1 * (half + half.conj().T)
+  for name, w in (("silent", np.zeros(3)), ("driven", np.full(3, 0.05))):
+    np.savez(tmp_path / f"{name}.npz", omega=omega, w=w)
+    c = config(network=str(tmp_path / f"{name}.npz"), seeds=2)
+    with jax.enable_x64(True):
+      found = experiment._long(c, Context(tmp_path / name), {"seed": [0, 1]}, None)
+    assert np.abs(found["energy"]).max() < 1e-7
+    norm = np.abs(found["norm"]).max()
+    assert norm < 1e-13 if name == "silent" else norm > 1e-3
