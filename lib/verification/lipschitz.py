@@ -135,7 +135,31 @@ def lipschitz_constant(
   if not factor >= 1:
     raise ValueError(f"factor is {factor:g}; an approximation factor is at least 1.")
   bounds = None if lower is None and upper is None else box(network, lower, upper)
-  setting = _setting(network, bounds, p, options)
+  with _threads(network):
+    return _search(
+      network,
+      bounds,
+      p,
+      factor,
+      _setting(network, bounds, p, options),
+      progress,
+      stop,
+      batch=batch,
+      frontier_limit=frontier_limit,
+      node_limit=node_limit,
+      time_limit=time_limit,
+    )
+
+
+def _threads(network):
+  """One BLAS thread where matrices are small: waking a second costs more than it does."""
+  from threadpoolctl import threadpool_limits
+
+  small = max(network.inputs, network.outputs, *network.hidden, 1) < 256
+  return threadpool_limits(1 if small else None, "blas")
+
+
+def _search(network, bounds, p, factor, setting, progress, stop, **limits) -> Result:
   solver = polytope.Solver()
   problem = cells.problem(setting, solver)
   first = baselines.interval_bound(network, *(bounds or (None, None)), p)
@@ -150,11 +174,8 @@ def lipschitz_constant(
     problem,
     progress.search,
     factor=factor,
-    batch=batch,
-    frontier_limit=frontier_limit,
-    node_limit=node_limit,
-    time_limit=time_limit,
     stop=(lambda state: stop(result(state))) if stop else (lambda state: False),
+    **limits,
   )
   return result(state)
 
