@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lib.verification import branch_and_bound as bab
-from lib.verification import exact, jacobian, norms, propagation, sector
+from lib.verification import exact, jacobian, norms, propagation, rounding, sector
 from lib.verification.networks import Network
 from lib.verification.rounding import namespace, up
 
@@ -83,7 +83,7 @@ def most_cuts(cut: np.ndarray) -> int:
 def cuts_of(signs, cut, forms: Lines, count: int) -> propagation.Cuts:
   """The half-spaces of each cell, `count` rows; those that a cell does not have are 0 ≥ 0."""
   xp = namespace(signs, forms.rows)
-  order = xp.argsort(~cut, -1, stable=True)[:, :count]
+  order = rounding.first(cut, count)
   sign = xp.take_along_axis(xp.where(cut, signs, 0), order, -1)
   rows = xp.take_along_axis(forms.rows, order[..., None], 1) * sign[..., None]
   offsets = xp.take_along_axis(forms.offsets, order, -1) * sign
@@ -139,8 +139,8 @@ def evaluate(setting: Setting, count: int, signs, cut, lower, upper) -> Evaluati
     alone = norms.upper(ball.centre, ball.radius, setting.p)
     values = xp.where(leaves, xp.minimum(values, alone), values)
   size = xp.abs(ball.centre).max((-2, -1))
-  rounding = ball.radius.max((-2, -1)) / xp.where(size > 0, size, 1.0)
-  return Evaluation(signs, possible, values, rounding)
+  relative = ball.radius.max((-2, -1)) / xp.where(size > 0, size, 1.0)
+  return Evaluation(signs, possible, values, relative)
 
 
 def evaluator(setting: Setting) -> Callable[..., Evaluation]:

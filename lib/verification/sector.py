@@ -29,7 +29,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lib.verification import jacobian
+from lib.verification import jacobian, rounding
 from lib.verification.networks import Network
 from lib.verification.rounding import UNIT, gamma, namespace, up
 
@@ -94,7 +94,7 @@ def fraction(network: Network, signs, forms, effects, columns: int) -> Fraction:
   wide = xp.concatenate(widths, -1)
   # Compiled code has to know the number beforehand: there it is that of all units.
   count = int((wide > 0).sum(-1).max(initial=0)) if xp is np else units
-  order = xp.argsort(~(wide > 0), -1, stable=True)[:, :count]
+  order = rounding.first(wide > 0, count)
   used = xp.take_along_axis(wide > 0, order, -1)
   down, across = (order[..., None], used[..., None]), (order[:, None], used[:, None])
 
