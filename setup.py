@@ -35,6 +35,7 @@ setup(
     "scipy>=1.13",
     "tensorboardX>=2.6.2",
     "tensorflow-datasets>=4.9.7",
+    "threadpoolctl>=3.1",
   ],
   extras_require={
     "cuda": ["jax[cuda12]>=0.7"],

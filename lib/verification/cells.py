@@ -15,56 +15,33 @@ Units are branched on in the first layer that has an open one, where z is affine
 """
 
 import zlib
-from typing import NamedTuple
 
 import numpy as np
 
 from lib.verification import branch_and_bound as bab
-from lib.verification import exact, jacobian, norms, polytope, propagation, sector
-from lib.verification.networks import Network
-from lib.verification.rounding import gamma, up
+from lib.verification import exact, jacobian, norms, polytope, propagation
+from lib.verification.bounding import (
+  ROUNDING,
+  Lines,
+  Setting,
+  bound,
+  cuts_of,
+  evaluator,
+  exact_ball,
+  lines,
+  most_cuts,
+)
+from lib.verification.rounding import gamma
 
-POINTS = 16
 WALK = 6  # steps of hit-and-run that refresh a cell's points
-
-
-class Setting(NamedTuple):
-  """What all sub-problems share.
-
-  Attributes:
-    network: the network, homogenised for a global constant.
-    lower, upper: (boxes, n) boxes.
-    columns: how many of the inputs count in the Jacobian.
-    p: of the norm.
-    points: inputs kept for each cell.
-    relaxation: whether to use backward linear relaxations of the Jacobian.
-    signed: whether to use ‖C‖ + ‖R‖ beside ‖|C| + R‖.
-    score: "effect" branches on the unit with the largest effect on the bound, "first" on the
-      first open one.
-    reuse: whether points inside a cell spare linear programs.
-    symbolic: relaxations of the pre-activation bounds.
-  """
-
-  network: Network
-  lower: np.ndarray
-  upper: np.ndarray
-  columns: int
-  p: float
-  points: int = POINTS
-  relaxation: bool = False
-  signed: bool = True
-  score: str = "effect"
-  reuse: bool = True
-  symbolic: tuple[str, ...] = ("parallel",)
-  cuts: bool = True
-  sector: bool = True
 
 
 def problem(setting: Setting, solver: polytope.Solver) -> bab.Problem:
   """The three functions of the engine."""
+  compute = evaluator(setting)
   return bab.Problem(
     lambda nodes, lower: split(setting, solver, nodes),
-    lambda nodes, lower: bound(setting, nodes),
+    lambda nodes, lower: bound(setting, compute, nodes),
     lambda nodes, bounds: solve(setting, nodes),
   )
 
@@ -89,91 +66,6 @@ def roots(setting: Setting) -> dict[str, np.ndarray]:
   }
 
 
-# --- bounds ----------------------------------------------------------------------------------
-
-
-def bound(setting: Setting, nodes: bab.Nodes) -> tuple[bab.Nodes, np.ndarray]:
-  """Completes the signs that follow from the others, and bounds ‖J‖_p on each cell."""
-  network = setting.network
-  lower, upper = setting.lower[nodes["box"]], setting.upper[nodes["box"]]
-  signs = nodes["signs"]
-  forms = jacobian.forward(network, signs)
-  cuts = _cuts(setting, nodes, _forms(setting, nodes, forms)) if setting.cuts else None
-  bounds = None
-  for relaxation in setting.symbolic:
-    found = propagation.symbolic(network, lower, upper, signs, relaxation, cuts)
-    bounds = found if bounds is None else propagation.intersect(bounds, found)
-  signs, possible = propagation.decide(network, bounds, signs)
-  forms = jacobian.forward(network, signs)
-  effects = jacobian.backward(network, signs)
-  signs = _drop_irrelevant(setting, signs, forms, effects)
-  ball = _ball(setting, signs, forms, effects)
-  values = _norm(setting, ball)
-  if setting.sector:
-    values = np.minimum(values, _sector(setting, signs, forms, effects, ball, values))
-  leaves = ~np.any(signs == 0, -1)
-  if not setting.signed:  # a leaf has one Jacobian, whose norm is known
-    exact_norm = norms.upper(ball.centre, ball.radius, setting.p)
-    values = np.where(leaves, np.minimum(values, exact_norm), values)
-  for i in np.flatnonzero(leaves & possible):
-    if np.max(ball.radius[i]) > 1e-11 * np.max(np.abs(ball.centre[i]), initial=0.0):
-      known = _exact_ball(setting, signs[i])
-      if known is not None:
-        values[i] = min(values[i], float(norms.upper(*known, setting.p)))
-  values = np.where(possible, np.minimum(values, nodes["bound"]), -np.inf)
-  return {**nodes, "signs": signs, "bound": values}, values
-
-
-def _ball(setting, signs, forms, effects):
-  columns = setting.columns
-  last = jacobian.Ball(*(v[..., :-1] for v in forms[-1]))
-  if setting.relaxation:
-    last = jacobian.intersect(last, effects[-1])
-    last = jacobian.intersect(last, jacobian.relaxed(setting.network, signs, forms))
-  return jacobian.Ball(*(v[..., :columns] for v in last))
-
-
-def _norm(setting, ball):
-  if setting.signed:
-    return norms.upper(ball.centre, ball.radius, setting.p)
-  return norms.upper(ball.size, 0 * ball.radius, setting.p)
-
-
-def _sector(setting, signs, forms, effects, ball, values):
-  """The bound of `sector`; for other p interpolated between its neighbours (Riesz-Thorin)."""
-  p = setting.p
-  form = sector.fraction(setting.network, signs, forms, effects, setting.columns)
-  if p in (1, 2, np.inf):
-    return sector.bound(form, p, values)
-  outer = 1.0 if p < 2 else np.inf
-  first, second = (
-    np.minimum(known, sector.bound(form, q, known))
-    for q in (outer, 2.0)
-    for known in (norms.upper(ball.centre, ball.radius, q),)
-  )
-  share = 2 - 2 / p if p < 2 else 2 / p
-  return up(first ** (1 - share) * second**share, 64)
-
-
-def _drop_irrelevant(setting, signs, forms, effects):
-  """Marks open units with 2 whose slope changes nothing: no effect on f, or a constant z."""
-  new = []
-  hidden = propagation.split(setting.network, signs)
-  for sign, form, effect in zip(hidden, forms[:-1], effects[:-1], strict=True):
-    idle = ~np.any(np.abs(effect.centre) + effect.radius > 1e-280, -2)
-    flat = ~np.any(np.abs(form.centre) + form.radius > 1e-280, -1)
-    new.append(np.where((sign == 0) & (idle | flat), 2, sign).astype(sign.dtype))
-  return np.concatenate(new, -1) if new else signs
-
-
-def _exact_ball(setting, signs):
-  found = exact.jacobian(setting.network, signs)
-  if found is None:
-    return None
-  found = found[:, : setting.columns]
-  return jacobian.Ball(found, up(2.0**-52 * np.abs(found)))
-
-
 # --- values ----------------------------------------------------------------------------------
 
 
@@ -186,8 +78,8 @@ def solve(setting: Setting, nodes: bab.Nodes) -> bab.Solutions:
   for i in np.flatnonzero(closed & nodes["certain"]):
     form = jacobian.whole(setting.network, signs[i : i + 1])
     ball = jacobian.Ball(*(v[0, :, : setting.columns] for v in form))
-    if np.max(ball.radius) > 1e-11 * np.max(np.abs(ball.centre), initial=0.0):
-      ball = _exact_ball(setting, signs[i]) or ball
+    if np.max(ball.radius) > ROUNDING * np.max(np.abs(ball.centre), initial=0.0):
+      ball = exact_ball(setting, signs[i]) or ball
     value = float(norms.lower(*ball, setting.p))
     values[i] = max(values[i], value)
   return bab.Solutions(values, chosen, closed)
@@ -215,34 +107,6 @@ def at_points(setting: Setting, x: np.ndarray) -> np.ndarray:
 # --- splitting -------------------------------------------------------------------------------
 
 
-class _Forms(NamedTuple):
-  """z_k = rows x + offsets of all units of a batch, with errors over the box."""
-
-  rows: np.ndarray
-  offsets: np.ndarray
-  errors: np.ndarray
-
-
-def _forms(setting, nodes, forms):
-  low, high = setting.lower[nodes["box"]], setting.upper[nodes["box"]]
-  reach = np.maximum(np.abs(low), np.abs(high))
-  centre = np.concatenate([f.centre for f in forms[:-1]], 1)
-  radius = np.concatenate([f.radius for f in forms[:-1]], 1)
-  errors = (radius[..., :-1] * reach[:, None]).sum(-1) + radius[..., -1]
-  return _Forms(centre[..., :-1], centre[..., -1], up(errors, reach.shape[1]))
-
-
-def _cuts(setting, nodes, lines) -> propagation.Cuts:
-  """The half-spaces of each cell, as many rows as the cell with most has."""
-  count = int(nodes["cut"].sum(-1).max(initial=0))
-  order = np.argsort(~nodes["cut"], axis=-1, kind="stable")[:, :count]
-  sign = np.take_along_axis(np.where(nodes["cut"], nodes["signs"], 0), order, -1)
-  rows = np.take_along_axis(lines.rows, order[..., None], 1) * sign[..., None]
-  offsets = np.take_along_axis(lines.offsets, order, -1) * sign
-  errors = np.take_along_axis(lines.errors, order, -1) * np.abs(sign)
-  return propagation.Cuts(rows, offsets, errors)
-
-
 def split(setting: Setting, solver: polytope.Solver, nodes: bab.Nodes) -> bab.Nodes:
   """Splits a batch: first the units of a cell's first open layer are decided where they can
   be.
@@ -254,14 +118,15 @@ def split(setting: Setting, solver: polytope.Solver, nodes: bab.Nodes) -> bab.No
   layers = np.repeat(np.arange(len(setting.network.hidden)), setting.network.hidden)
   forms = jacobian.forward(setting.network, nodes["signs"])
   effects = jacobian.backward(setting.network, nodes["signs"])
-  lines = _forms(setting, nodes, forms)
-  nodes["points"] = _walk(setting, nodes, lines)
+  low, high = setting.lower[nodes["box"]], setting.upper[nodes["box"]]
+  known = lines(forms, low, high)
+  nodes["points"] = _walk(setting, nodes, known)
   scores = _scores(setting, forms, effects)
   done = []
   for i in range(len(scores)):
     open_units = np.flatnonzero(nodes["signs"][i] == 0)
     units = open_units[layers[open_units] == layers[open_units[0]]]
-    cell = _Cell(setting, solver, bab.take(nodes, i), _Forms(*(v[i] for v in lines)))
+    cell = _Cell(setting, solver, bab.take(nodes, i), Lines(*(v[i] for v in known)))
     done += cell.split(units, scores[i])
   return {name: np.stack([d[name] for d in done]) for name in done[0]}
 
@@ -278,11 +143,12 @@ def _scores(setting, forms, effects):
   return np.concatenate(found, -1)
 
 
-def _walk(setting, nodes, lines):
+def _walk(setting, nodes, forms):
   """Fresh points in each cell by hit-and-run; NaN stays NaN."""
   points = nodes["points"]
   low, high = setting.lower[nodes["box"]][:, None], setting.upper[nodes["box"]][:, None]
-  rows, offsets, _ = _cuts(setting, nodes, lines)
+  count = most_cuts(nodes["cut"])
+  rows, offsets, _ = cuts_of(nodes["signs"], nodes["cut"], forms, count)
   known = np.isfinite(points[..., :1])
   x = np.where(known, points, 0.5 * (low + high))
   rng = np.random.default_rng(zlib.crc32(np.ascontiguousarray(nodes["signs"]).tobytes()))

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lib.verification import baselines, cells, networks, norms, polytope
+from lib.verification import baselines, bounding, cells, networks, norms, polytope
 from lib.verification import branch_and_bound as bab
 from lib.verification.networks import Network
 
@@ -125,7 +125,7 @@ def lipschitz_constant(
       are given up, which is safe but may keep the bounds from meeting.
     progress: of an earlier result for the same arguments, to go on from there.
     stop: asked after every round with the result so far; anything true ends the search.
-    **options: of `cells.Setting`, for ablations.
+    **options: of `bounding.Setting`, for ablations.
 
   Raises:
     ValueError: p < 1, factor < 1, a box that is empty or not finite, or a bad network.
@@ -135,7 +135,31 @@ def lipschitz_constant(
   if not factor >= 1:
     raise ValueError(f"factor is {factor:g}; an approximation factor is at least 1.")
   bounds = None if lower is None and upper is None else box(network, lower, upper)
-  setting = _setting(network, bounds, p, options)
+  with _threads(network):
+    return _search(
+      network,
+      bounds,
+      p,
+      factor,
+      _setting(network, bounds, p, options),
+      progress,
+      stop,
+      batch=batch,
+      frontier_limit=frontier_limit,
+      node_limit=node_limit,
+      time_limit=time_limit,
+    )
+
+
+def _threads(network):
+  """One BLAS thread where matrices are small: waking a second costs more than it does."""
+  from threadpoolctl import threadpool_limits
+
+  small = max(network.inputs, network.outputs, *network.hidden, 1) < 256
+  return threadpool_limits(1 if small else None, "blas")
+
+
+def _search(network, bounds, p, factor, setting, progress, stop, **limits) -> Result:
   solver = polytope.Solver()
   problem = cells.problem(setting, solver)
   first = baselines.interval_bound(network, *(bounds or (None, None)), p)
@@ -150,11 +174,8 @@ def lipschitz_constant(
     problem,
     progress.search,
     factor=factor,
-    batch=batch,
-    frontier_limit=frontier_limit,
-    node_limit=node_limit,
-    time_limit=time_limit,
     stop=(lambda state: stop(result(state))) if stop else (lambda state: False),
+    **limits,
   )
   return result(state)
 
@@ -212,7 +233,7 @@ def homogenised(network: Network) -> tuple[Network, np.ndarray, np.ndarray]:
   return Network(tuple(weights), biases, tuple(slopes)), low, high
 
 
-def _setting(network, bounds, p, options) -> cells.Setting:
+def _setting(network, bounds, p, options) -> bounding.Setting:
   columns = network.inputs
   if not network.slopes:  # an affine function, as one with a layer that passes it through
     weight = network.weights[0]
@@ -225,8 +246,8 @@ def _setting(network, bounds, p, options) -> cells.Setting:
   else:
     low, high = bounds[0][None], bounds[1][None]
   # Points are hints; they must not be what fills the memory.
-  options = {"points": int(np.clip(4096 // network.inputs, 2, cells.POINTS)), **options}
-  return cells.Setting(network, low, high, columns, p, **options)
+  options = {"points": int(np.clip(4096 // network.inputs, 2, bounding.POINTS)), **options}
+  return bounding.Setting(network, low, high, columns, p, **options)
 
 
 def _start(setting, problem) -> bab.State:

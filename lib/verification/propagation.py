@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from lib.verification import rounding
 from lib.verification.networks import Network
 from lib.verification.rounding import UNIT, gamma, namespace, up
 
@@ -149,7 +150,7 @@ def _tighten(xp, bounds, sign, centre, symbols, error, cuts, sweeps):
   count = int(open_units.sum(-1).max(initial=0)) if xp is np else open_units.shape[-1]
   if not count:
     return bounds
-  order = xp.argsort(~open_units, -1, stable=True)[..., :count]
+  order = rounding.first(open_units, count)
   chosen = xp.take_along_axis(symbols, order[..., None], -2)
   above, below = on_cuts(xp, chosen[..., :n], cuts, sweeps)
 

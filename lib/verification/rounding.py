@@ -28,6 +28,13 @@ def namespace(*arrays):
   return jnp
 
 
+def first(mask, count: int):
+  """Indices (..., count) of the last axis, those where the mask holds first and in order."""
+  xp = namespace(mask)
+  order = np.argsort(~mask, -1, kind="stable") if xp is np else xp.argsort(~mask, -1)
+  return order[..., :count]
+
+
 def up(x, n: int = 1):
   """At least x (1 + n u): x ≥ 0 after n more roundings."""
   return x * (1 + gamma(n)) + TINY

@@ -29,9 +29,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lib.verification import jacobian
+from lib.verification import jacobian, rounding
 from lib.verification.networks import Network
-from lib.verification.rounding import UNIT, gamma, up
+from lib.verification.rounding import UNIT, gamma, namespace, up
 
 STEPS = 4  # multipliers that are tried
 POWER = 0.25  # of the multiplicative step
@@ -69,10 +69,11 @@ def fraction(network: Network, signs, forms, effects, columns: int) -> Fraction:
     forms, effects: what `jacobian.forward` and `backward` found for them.
     columns: how many of the inputs count.
   """
+  xp = namespace(signs)
   n, units = columns, signs.shape[-1]
   first = network.weights[0][:, :n]
   ball = jacobian.Ball(
-    *(np.broadcast_to(v, (len(signs), *first.shape)) for v in (first, 0 * first))
+    *(xp.broadcast_to(v, (len(signs), *first.shape)) for v in (first, 0 * first))
   )
   rows, errors, widths = [], [], []
   slopes = jacobian.slope_intervals(network, signs)
@@ -81,40 +82,41 @@ def fraction(network: Network, signs, forms, effects, columns: int) -> Fraction:
     errors.append(_pad(ball.radius, n + units))
     middle = 0.5 * (low + high)
     half = 0.5 * (high - low)
-    half = np.where(high > low, half + 8 * UNIT * (half + np.abs(middle)), 0.0)
+    half = xp.where(high > low, half + 8 * UNIT * (half + xp.abs(middle)), 0.0)
     widths.append(half)
     kept = middle[..., None] * ball.centre
-    radius = np.abs(middle)[..., None] * ball.radius + 4 * UNIT * np.abs(kept)
-    fresh = half[..., None] * np.eye(half.shape[-1])
-    centre = np.concatenate([kept, fresh], -1)
-    radius = np.concatenate([radius, 0 * fresh], -1)
-    radius = np.abs(weight) @ (radius + gamma(weight.shape[1]) * np.abs(centre))
+    radius = xp.abs(middle)[..., None] * ball.radius + 4 * UNIT * xp.abs(kept)
+    fresh = half[..., None] * xp.eye(half.shape[-1])
+    centre = xp.concatenate([kept, fresh], -1)
+    radius = xp.concatenate([radius, 0 * fresh], -1)
+    radius = xp.abs(weight) @ (radius + gamma(weight.shape[1]) * xp.abs(centre))
     ball = jacobian.Ball(weight @ centre, up(radius, weight.shape[1]))
-  wide = np.concatenate(widths, -1)
-  count = int((wide > 0).sum(-1).max(initial=0))
-  order = np.argsort(~(wide > 0), axis=-1, kind="stable")[:, :count]
-  used = np.take_along_axis(wide > 0, order, -1)
+  wide = xp.concatenate(widths, -1)
+  # Compiled code has to know the number beforehand: there it is that of all units.
+  count = int((wide > 0).sum(-1).max(initial=0)) if xp is np else units
+  order = rounding.first(wide > 0, count)
+  used = xp.take_along_axis(wide > 0, order, -1)
   down, across = (order[..., None], used[..., None]), (order[:, None], used[:, None])
 
   def choose(values, axis):
     index, keep = down if axis == 1 else across
-    return np.where(keep, np.take_along_axis(values, index, axis), 0.0)
+    return xp.where(keep, xp.take_along_axis(values, index, axis), 0.0)
 
-  inner = [choose(np.concatenate(v, 1), 1) for v in (rows, errors)]
+  inner = [choose(xp.concatenate(v, 1), 1) for v in (rows, errors)]
   (b, a), (db, da) = ((v[..., :n], choose(v[..., n:], 2)) for v in inner)
   (d, c), (dd, dc) = ((v[..., :n], choose(v[..., n:], 2)) for v in ball)
-  reach = choose(np.concatenate([f.size[..., :n] for f in forms[:-1]], 1), 1)
-  effect = np.concatenate([e.size for e in effects[:-1]], -1) * wide[:, None]
+  reach = choose(xp.concatenate([f.size[..., :n] for f in forms[:-1]], 1), 1)
+  effect = xp.concatenate([e.size for e in effects[:-1]], -1) * wide[:, None]
   effect = up(choose(effect, 2))
   return Fraction(a, b, c, d, (da, db, dc, dd), reach, effect, used)
 
 
 def _t(values):
-  return np.swapaxes(values, -1, -2)
+  return values.swapaxes(-1, -2)
 
 
 def _pad(values, width):
-  return np.pad(values, ((0, 0), (0, 0), (0, width - values.shape[-1])))
+  return namespace(values).pad(values, ((0, 0), (0, 0), (0, width - values.shape[-1])))
 
 
 def transpose(form: Fraction) -> Fraction:
@@ -151,90 +153,103 @@ def bound(form: Fraction, p: float, start: np.ndarray, steps: int = STEPS) -> np
 
 def _ratio(top, bottom):
   """Squared ratios, kept away from 0 and ∞."""
+  xp = namespace(top, bottom)
   top, bottom = top * top, bottom * bottom
   small = 1e-6 * (top.mean(-1, keepdims=True) + bottom.mean(-1, keepdims=True)) + 1e-290
-  return np.clip((top + small) / (bottom + small), 0.1, 10.0)
+  return xp.clip((top + small) / (bottom + small), 0.1, 10.0)
 
 
 def _floored(values):
   """Positive values: none below 1e-9 of the largest."""
-  return np.maximum(values, 1e-9 * values.max(-1, keepdims=True) + 1e-250)
+  xp = namespace(values)
+  return xp.maximum(values, 1e-9 * values.max(-1, keepdims=True) + 1e-250)
 
 
 def _solve(matrix, right):
-  """matrix⁻¹ right where that exists, NaN elsewhere."""
+  """matrix⁻¹ right where that exists, NaN or ∞ elsewhere."""
+  xp = namespace(matrix)
+  if xp is not np:
+    return xp.linalg.solve(matrix, right)
   try:
     return np.linalg.solve(matrix, right)
   except np.linalg.LinAlgError:
     return np.full_like(right, np.nan)
 
 
+def _diagonal(values):
+  """Matrices with values (..., s) on the diagonal."""
+  return values[..., None] * namespace(values).eye(values.shape[-1])
+
+
 # --- p = 2 -----------------------------------------------------------------------------------
 
 
 def _spectral(form, start, steps):
-  reach = _floored(np.sqrt((form.reach**2).sum(-1)))
-  effect = _floored(np.sqrt((form.effect**2).sum(-2)))
-  tau = np.where(form.used, effect / reach * start[:, None], 1.0)
-  best = np.full(len(start), np.inf)
+  xp = namespace(form.d)
+  reach = _floored(xp.sqrt((form.reach**2).sum(-1)))
+  effect = _floored(xp.sqrt((form.effect**2).sum(-2)))
+  tau = xp.where(form.used, effect / reach * start[:, None], 1.0)
+  best = xp.full(len(start), xp.inf)
   for step in range(steps):
     squared, w, y = _largest(form, tau)
     found = _verified(form, tau, squared)
-    best = np.minimum(best, found)
+    best = xp.minimum(best, found)
     if step + 1 < steps:
-      factor = np.where(np.isfinite(found)[:, None], _ratio(w, y) ** POWER, 1.5)
-      tau = np.where(form.used, tau * np.nan_to_num(factor, nan=1.5), 1.0)
+      factor = xp.where(xp.isfinite(found)[:, None], _ratio(w, y) ** POWER, 1.5)
+      tau = xp.where(form.used, tau * xp.nan_to_num(factor, nan=1.5), 1.0)
   return best
 
 
 def _largest(form, tau):
   """The smallest γ² for given multipliers, and the maximising w and y."""
+  xp = namespace(form.d)
   a, b, c, d = form[:4]
-  at, bt, dt = (np.swapaxes(v, -1, -2) for v in (a, b, d))
-  f = -(at @ (tau[..., None] * a)) - np.swapaxes(c, -1, -2) @ c
-  f[:, range(f.shape[-1]), range(f.shape[-1])] += tau
+  at, bt, dt = (_t(v) for v in (a, b, d))
+  f = _diagonal(tau) - at @ (tau[..., None] * a) - _t(c) @ c
   tb = tau[..., None] * b
-  e = np.swapaxes(tb, -1, -2) @ a + dt @ c
-  inverse = _solve(f, np.swapaxes(e, -1, -2))
+  e = _t(tb) @ a + dt @ c
+  inverse = _solve(f, _t(e))
   q = bt @ tb + dt @ d + e @ inverse
-  bad = ~np.all(np.isfinite(q), (-1, -2))
-  q = np.where(bad[:, None, None], 0.0, q)
-  values, vectors = np.linalg.eigh(0.5 * (q + np.swapaxes(q, -1, -2)))
+  bad = ~xp.all(xp.isfinite(q), (-1, -2))
+  q = xp.where(bad[:, None, None], 0.0, q)
+  values, vectors = xp.linalg.eigh(0.5 * (q + _t(q)))
   x = vectors[..., -1:]
   w = inverse @ x
   y = b @ x + a @ w
-  squared = np.where(bad | ~(values[..., -1] > 0), np.inf, values[..., -1])
+  squared = xp.where(bad | ~(values[..., -1] > 0), xp.inf, values[..., -1])
   return squared, w[..., 0], y[..., 0]
 
 
 def _verified(form, tau, squared):
   """γ enlarged by all that rounding may have done; ∞ where that cannot be shown."""
+  xp = namespace(form.d)
   batch, count, n = form.b.shape
   a, b, c, d = form[:4]
   da, db, dc, dd = form.errors
-  fine = np.isfinite(squared)
-  level = np.where(fine, squared, 1.0) * (1 + SLACK)
+  fine = xp.isfinite(squared)
+  level = xp.where(fine, squared, 1.0) * (1 + SLACK)
   # z'Sz = γ²|x|² − |Dx + Cw|² − Σ τ_k (y_k² − w_k²), z = (x, w); S is to be positive definite.
-  outputs, inner = np.concatenate([d, c], -1), np.concatenate([b, a], -1)
+  outputs, inner = xp.concatenate([d, c], -1), xp.concatenate([b, a], -1)
   matrix, sizes = _gram(outputs, inner, tau)
-  diagonal = np.concatenate([np.broadcast_to(level[:, None], (batch, n)), tau], -1)
-  fine &= definite(diagonal, matrix, sizes, count + d.shape[-2])
+  diagonal = xp.concatenate([xp.broadcast_to(level[:, None], (batch, n)), tau], -1)
+  fine = fine & definite(diagonal, matrix, sizes, count + d.shape[-2])
   # What the entries' own errors add: |w| ≤ ω|x|, so |z| ≤ Ω|x|.
-  reach = up(np.sqrt((form.reach**2).sum(-1)), 32 + n)
-  omega = up(np.sqrt(1 + (reach**2).sum(-1)), count + 8)
-  row = up(np.sqrt((db**2).sum(-1) + (da**2).sum(-1)) * omega[:, None], count + n + 8)
+  reach = up(xp.sqrt((form.reach**2).sum(-1)), 32 + n)
+  omega = up(xp.sqrt(1 + (reach**2).sum(-1)), count + 8)
+  row = up(xp.sqrt((db**2).sum(-1) + (da**2).sum(-1)) * omega[:, None], count + n + 8)
   lost = up((tau * (2 * reach * row + row * row) * form.used).sum(-1), count + 8)
-  output = up(np.sqrt((dd**2).sum((-1, -2)) + (dc**2).sum((-1, -2))) * omega, n + count + 8)
-  return np.where(fine, up(np.sqrt(up(level + lost, 2)) + output, 4), np.inf)
+  output = up(xp.sqrt((dd**2).sum((-1, -2)) + (dc**2).sum((-1, -2))) * omega, n + count + 8)
+  return xp.where(fine, up(xp.sqrt(up(level + lost, 2)) + output, 4), xp.inf)
 
 
 def _gram(outputs, inner, tau):
   """outputs' outputs + inner' T inner, and the same of absolute values."""
+  xp = namespace(inner)
   matrix = _t(inner) @ (tau[..., None] * inner)
-  sizes = _t(np.abs(inner)) @ (tau[..., None] * np.abs(inner))
+  sizes = _t(xp.abs(inner)) @ (tau[..., None] * xp.abs(inner))
   if outputs is not None:
     matrix = matrix + _t(outputs) @ outputs
-    sizes = sizes + _t(np.abs(outputs)) @ np.abs(outputs)
+    sizes = sizes + _t(xp.abs(outputs)) @ xp.abs(outputs)
   return matrix, sizes
 
 
@@ -247,36 +262,40 @@ def definite(diagonal, matrix, sizes, terms: int) -> np.ndarray:
     sizes: (..., s, s) sums of the absolute values of the same products.
     terms: how many there are.
   """
+  xp = namespace(diagonal, matrix)
   size = diagonal.shape[-1]
-  index = range(size)
-  matrix, sizes = -matrix, sizes.copy()
-  matrix[..., index, index] += diagonal
-  sizes[..., index, index] += np.abs(diagonal)
-  lead = matrix[..., index, index]
-  fine = np.all(lead > 0, -1) & np.all(np.isfinite(matrix), (-1, -2))
-  lead = np.where(fine[..., None], lead, 1.0)
-  scale = 2.0 ** np.round(-0.5 * np.log2(np.clip(lead, 1e-200, 1e200)))  # scaling is exact
+  matrix, sizes = _diagonal(diagonal) - matrix, _diagonal(xp.abs(diagonal)) + sizes
+  lead = xp.diagonal(matrix, axis1=-2, axis2=-1)
+  fine = xp.all(lead > 0, -1) & xp.all(xp.isfinite(matrix), (-1, -2))
+  lead = xp.where(fine[..., None], lead, 1.0)
+  scale = 2.0 ** xp.round(-0.5 * xp.log2(xp.clip(lead, 1e-200, 1e200)))
   matrix = scale[..., None] * matrix * scale[..., None, :]
   error = scale[..., None] * (gamma(terms + 8) * sizes) * scale[..., None, :]
   # Rump: if Cholesky succeeds after subtracting 2 γ_{s+1} trace, the matrix is definite.
   trace = 4.0 * size
   shift = up(error.sum(-1).max(-1), size) + gamma(2 * size + 8) * trace
-  matrix[..., index, index] -= shift[..., None]
-  flat = np.flatnonzero(fine & np.isfinite(shift))
-  found = np.zeros(fine.size, bool)
-  stack = matrix.reshape(-1, size, size)
-  if len(flat):
-    try:
-      np.linalg.cholesky(stack[flat])
-      found[flat] = True
-    except np.linalg.LinAlgError:
-      for i in flat:
-        try:
-          np.linalg.cholesky(stack[i])
-          found[i] = True
-        except np.linalg.LinAlgError:
-          continue
-  return found.reshape(fine.shape)
+  fine = fine & xp.isfinite(shift)
+  shift = xp.where(fine, shift, 0.0)
+  matrix = matrix - shift[..., None, None] * xp.eye(size)
+  if xp is not np:
+    return fine & xp.all(xp.isfinite(xp.linalg.cholesky(matrix)), (-1, -2))
+  return _cholesky_succeeds(matrix.reshape(-1, size, size), fine.ravel()).reshape(fine.shape)
+
+
+def _cholesky_succeeds(stack, wanted):
+  """Whether each matrix of a stack has a Cholesky decomposition, False where not wanted."""
+  found, index = np.zeros(len(stack), bool), np.flatnonzero(wanted)
+  try:
+    np.linalg.cholesky(stack[index])
+    found[index] = True
+  except np.linalg.LinAlgError:
+    for i in index:
+      try:
+        np.linalg.cholesky(stack[i])
+        found[i] = True
+      except np.linalg.LinAlgError:
+        continue
+  return found
 
 
 # --- p = ∞ -----------------------------------------------------------------------------------
@@ -284,65 +303,65 @@ def definite(diagonal, matrix, sizes, terms: int) -> np.ndarray:
 
 def _rows(form, steps):
   """max over outputs of max {|J_i x| : |x_j| ≤ 1} from above, (b,)."""
+  xp = namespace(form.d)
   a, b = form.a[:, None], form.b[:, None]
   c, d = form.c, form.d
   reach = _floored(up(form.reach.sum(-1), form.reach.shape[-1]))[:, None]
-  tau = np.where(form.used[:, None], _floored(form.effect) / (2 * reach), 1.0)
-  coherent = np.abs(d) + form.effect @ form.reach
+  tau = xp.where(form.used[:, None], _floored(form.effect) / (2 * reach), 1.0)
+  coherent = xp.abs(d) + form.effect @ form.reach
   mu = 0.5 * _floored(coherent)
-  best = np.full(d.shape[:-1], np.inf)
-  g = np.concatenate([d, c], -1)
+  best = xp.full(d.shape[:-1], xp.inf)
+  g = xp.concatenate([d, c], -1)
   for step in range(steps):
     p, sizes = _quadratic(form, tau)
-    diagonal = np.concatenate([mu, tau], -1)
-    full = -p
-    size = full.shape[-1]
-    full[..., range(size), range(size)] += diagonal
+    full = _diagonal(xp.concatenate([mu, tau], -1)) - p
     z = 0.5 * _solve(full, g[..., None])[..., 0]
     value = mu.sum(-1) + 0.5 * (g * z).sum(-1)
     found = _verified_rows(form, tau, mu, value, p, sizes)
-    best = np.minimum(best, found)
+    best = xp.minimum(best, found)
     if step + 1 < steps:
       n = d.shape[-1]
       x, w = z[..., :n], z[..., n:]
       y = (b @ x[..., None] + a @ w[..., None])[..., 0]
-      fine = np.isfinite(found)[..., None]
+      fine = xp.isfinite(found)[..., None]
       with np.errstate(invalid="ignore"):
-        factor = np.where(fine, _ratio(w, y) ** POWER, 1.5)
-        stretch = np.where(fine, np.clip(x * x, 0.1, 10.0) ** POWER, 1.5)
-      tau = np.where(form.used[:, None], tau * np.nan_to_num(factor, nan=1.5), 1.0)
-      mu = mu * np.nan_to_num(stretch, nan=1.5)
+        factor = xp.where(fine, _ratio(w, y) ** POWER, 1.5)
+        stretch = xp.where(fine, xp.clip(x * x, 0.1, 10.0) ** POWER, 1.5)
+      tau = xp.where(form.used[:, None], tau * xp.nan_to_num(factor, nan=1.5), 1.0)
+      mu = mu * xp.nan_to_num(stretch, nan=1.5)
   return best.max(-1)
 
 
 def _quadratic(form, tau):
   """(B A)' T (B A) for each row's multipliers, and the same of absolute values."""
-  inner = np.concatenate([form.b, form.a], -1)[:, None]
+  inner = namespace(tau).concatenate([form.b, form.a], -1)[:, None]
   return _gram(None, inner, tau)
 
 
 def _verified_rows(form, tau, mu, value, p, sizes):
   """v enlarged by all that rounding may have done, (b, m); ∞ where that cannot be shown."""
-  batch, rows, n = form.d.shape
+  xp = namespace(form.d)
+  n = form.d.shape[-1]
   da, db, dc, dd = form.errors
-  fine = np.isfinite(value) & (value > 0)
-  level = np.where(fine, value, 1.0) * (1 + SLACK)
+  fine = xp.isfinite(value) & (value > 0)
+  level = xp.where(fine, value, 1.0) * (1 + SLACK)
   # [v − Σμ, −g'/2; −g/2, diag(μ, τ) − (B A)'T(B A)] positive definite bounds the row by v.
-  g = np.concatenate([form.d, form.c], -1)
+  g = xp.concatenate([form.d, form.c], -1)
   size = g.shape[-1] + 1
-  matrix = np.zeros((batch, rows, size, size))
-  spread = np.zeros_like(matrix)
-  matrix[..., 1:, 1:], spread[..., 1:, 1:] = p, sizes
-  matrix[..., 0, 1:] = matrix[..., 1:, 0] = 0.5 * g
-  total = up(mu.sum(-1), n)
-  matrix[..., 0, 0] = total
-  spread[..., 0, 0] = total
-  diagonal = np.concatenate([level[..., None], mu, tau], -1)
-  fine &= definite(diagonal, matrix, spread, tau.shape[-1] + n)
+  total = up(mu.sum(-1), n)[..., None, None]
+  half = 0.5 * g[..., None, :]
+
+  def bordered(corner, border, block):
+    top = xp.concatenate([corner, border], -1)
+    return xp.concatenate([top, xp.concatenate([_t(border), block], -1)], -2)
+
+  matrix, spread = bordered(total, half, p), bordered(total, 0 * half, sizes)
+  diagonal = xp.concatenate([level[..., None], mu, tau], -1)
+  fine = fine & definite(diagonal, matrix, spread, tau.shape[-1] + n)
   reach = up(form.reach.sum(-1), form.reach.shape[-1])  # |y_k|, and so |w_k|
   row = up(db.sum(-1) + (da @ reach[..., None])[..., 0], size)
   lost = up(
     ((tau * (2 * reach * row + row * row)[:, None]) * form.used[:, None]).sum(-1), size
   )
   output = up(dd.sum(-1) + (dc @ reach[..., None])[..., 0], size)
-  return np.where(fine, up(level + lost + output, 4), np.inf)
+  return xp.where(fine, up(level + lost + output, 4), xp.inf)

@@ -68,6 +68,8 @@ def check(config):
       raise UserError(f"{key} is {config[key]}; give 0 for no limit.")
   if not config.factor >= 1:
     raise UserError(f"factor is {config.factor}; an approximation factor is at least 1.")
+  if config.backend not in ("numpy", "jax"):
+    raise UserError(f"backend is '{config.backend}'; choose numpy or jax.")
   for p in (config.p, *config.norms):
     single.number(p)
   unknown = [

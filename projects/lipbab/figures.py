@@ -43,7 +43,7 @@ def _bounds(ax, history, colour_up, colour_low, label, x):
 def closing(results):
   """Fig. 1: both bounds over the sub-problems split."""
   curves = results["curve"]
-  fig, axes = plotting.figure(ncols=len(curves), squeeze=False, height=2.6)
+  fig, axes = plotting.figure(ncols=len(curves), squeeze=False, height=2.8)
   for ax, (p, found) in zip(axes[0], curves.items(), strict=True):
     for name, style, up, low, label in (
       ("printed", "--", _PRINTED, _PRINTED, ", as printed"),
@@ -63,7 +63,9 @@ def closing(results):
     ax.set_title(_norm(p))
     ax.set_xlabel("sub-problems split + 1")
   axes[0, 0].set_ylabel("bounds of $L_p$")
-  axes[0, -1].legend(loc="upper right")
+  handles, labels = axes[0, 0].get_legend_handles_labels()
+  labels = ["as printed" if "printed" in text else f"{text} bound" for text in labels]
+  fig.legend(handles[1:], labels[1:], loc="outside upper center", ncols=3)
   return fig
 
 
@@ -80,7 +82,7 @@ def table(results):
   )
   names = [n for n in _LABELS if n in results["table"]]
   norms = list(results["table"][names[0]])
-  fig, axes = plotting.figure(ncols=len(norms), sharey=True, squeeze=False, height=3.0)
+  fig, axes = plotting.figure(ncols=len(norms), sharey=True, squeeze=False, height=3.4)
   for ax, p in zip(axes[0], norms, strict=True):
     for i, (key, label, colour) in enumerate(columns):
       for j, name in enumerate(names):
@@ -97,7 +99,7 @@ def table(results):
     ax.set_xticks(range(len(names)), [_LABELS[n] for n in names], rotation=25, ha="right")
     ax.yaxis.set_major_formatter(lambda v, _: f"{v:g}")
   axes[0, 0].set_ylabel("bound / constant")
-  axes[0, 0].legend(loc="upper left", fontsize=6)
+  fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
   return fig
 
 
@@ -158,6 +160,7 @@ def controls(results):
       label=name,
     )
   ax.set_xscale("log")
+  _plain_ticks(ax.xaxis)
   ax.set_xlabel("certified bounds of $L_2$ on $[0, 1]^{64}$")
   ax.set_ylabel("test accuracy [%]")
   ax.set_title("digits, trained with the bound")

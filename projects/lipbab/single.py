@@ -83,6 +83,7 @@ def run(config, ctx):
       batch=config.batch,
       frontier_limit=config.frontier_limit,
       progress=_earlier(file),
+      backend=config.backend,
       stop=stop,
     )
   lipschitz.save(file, result.progress)

@@ -144,6 +144,7 @@ def test_damaged_progress_begins_again(command, small, tmp_path):
     ({"activation": "tanh"}, "unknown activation 'tanh'"),
     ({"network": "absent.npz"}, "no file 'absent.npz'"),
     ({"time_limit": "-1"}, "0 for no limit"),
+    ({"backend": "torch"}, "choose numpy or jax"),
   ],
 )
 def test_mistakes_are_one_sentence(small, keys, message):

@@ -5,7 +5,15 @@ import itertools
 import numpy as np
 import pytest
 
-from lib.verification import baselines, from_arrays, jacobian, norms, propagation, sector
+from lib.verification import (
+  baselines,
+  bounding,
+  from_arrays,
+  jacobian,
+  norms,
+  propagation,
+  sector,
+)
 
 
 def problem(seed, widths=(3, 6, 5, 4), activation="relu"):
@@ -215,3 +223,19 @@ def test_order_of_bounds():
       assert baselines.layer_norm_product(network, p) > sampled
       assert interval >= baselines.relaxed_bound(network, low, high, p) > sampled
       assert interval >= baselines.sector_bound(network, low, high, p) > sampled
+
+
+def test_compiled_bounds_are_those_of_numpy():
+  network, low, high = problem(1, (3, 4, 3, 2))
+  for p in (2, np.inf):
+    setting = bounding.Setting(network, low[None], high[None], 3, p, cuts=False)
+    signs = np.stack([propagation.undecided(network)] * 3)
+    signs[1, :2], signs[2, :4] = (1, -1), 1
+    arguments = (signs, np.zeros(signs.shape, bool), *(np.stack([v] * 3) for v in (low, high)))
+    ours = bounding.evaluator(setting)(0, *arguments)
+    compiled = bounding.evaluator(setting._replace(backend="jax"))(0, *arguments)
+    np.testing.assert_array_equal(compiled.signs, ours.signs)
+    np.testing.assert_array_equal(compiled.possible, ours.possible)
+    np.testing.assert_allclose(compiled.values, ours.values, rtol=1e-6)
+  with pytest.raises(ValueError, match="not 'numpy' or 'jax'"):
+    bounding.evaluator(setting._replace(backend="torch"))
