@@ -14,7 +14,7 @@ _INTEGRATOR = {"tau": 20.0, "fgi": 0.456}
 _CONDITIONS = {
   "detector": _DETECTOR,
   "integrator": _INTEGRATOR,
-  "detector_accurate": {**_DETECTOR, "fgi_end": 0.38},  # the search's most accurate
+  "detector_accurate": {**_DETECTOR, "fgi_end": 0.38},  # noise never fires it
   "detector_constant": {**_DETECTOR, "fgi": 0.4, "fgi_end": 0.4},
   "detector_print": {**_DETECTOR, "alpha2": 3.0},
   "integrator_print": {**_INTEGRATOR, "alpha2": 3.0},
