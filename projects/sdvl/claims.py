@@ -465,6 +465,10 @@ def metrics(results):
       for kind, factor in (("accuracy", 1.0), ("detected", -1.0)):
         label = f"{kind}_at_best_threshold_mf_{factor:g}/{name}"
         found[label] = q.score(results, name, kind, factor, level).mean()
+    own = q.at_own_threshold(part)
+    if own is not None:
+      found[f"accuracy_at_own_threshold/{name}"] = own[0].mean()
+      found[f"reversed_detected_at_own_threshold/{name}"] = own[1].mean()
     separation = best_separation(results, name)
     if separation is not None:
       found[f"separation/{name}"] = separation.mean()
