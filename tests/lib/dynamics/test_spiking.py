@@ -169,7 +169,7 @@ CASES = {
     1,
     False,
   ),
-  "stdp": (updates.pair_stdp(), SlowWeights(), 20.0, 1.0, 0.475, 1, False),
+  "stdp": (updates.pair_stdp(), SlowWeights(), 20.0, 1.2, 0.475, 1, False),
   "layer": (updates.simplified_sdvl(), SlowDelays(20), 20.0, 0.47, None, 3, False),
   "inhibition": (updates.simplified_sdvl(), SlowDelays(20), 10.0, 0.47, None, 3, True),
 }
