@@ -14,14 +14,14 @@ _INTEGRATOR = {"tau": 20.0, "fgi": 0.456}
 _CONDITIONS = {
   "detector": _DETECTOR,
   "integrator": _INTEGRATOR,
-  "detector_accurate": {**_DETECTOR, "fgi_end": 0.38},  # the search's most accurate
+  "detector_accurate": {**_DETECTOR, "fgi_end": 0.38},  # noise never fires it
   "detector_constant": {**_DETECTOR, "fgi": 0.4, "fgi_end": 0.4},
   "detector_print": {**_DETECTOR, "alpha2": 3.0},
   "integrator_print": {**_INTEGRATOR, "alpha2": 3.0},
   "detector_frozen": {**_DETECTOR, "variance_share": 0.0},
   "integrator_frozen": {**_INTEGRATOR, "variance_share": 0.0},
   "untrained": {"rule": "none", "tau": 3.0, "fgi": 0.4},
-  "stdp": {"rule": "stdp", "tau": 10.0, "fgi": 1.1},
+  "stdp": {"rule": "stdp", "tau": 20.0, "fgi": 1.1},
 }
 
 PRESETS = {
@@ -74,7 +74,7 @@ def get_config(preset="default"):
   config.pattern = {"spikes": 500, "length": 50, "gap": 20}  # ms; gap: after it, in its slot
   config.chunk = 10  # ms simulated at once between output spikes
   config.capacity = 320  # spikes that a chunk can hold; too many are an error
-  config.max_rate = 60.0  # of output spikes recorded, Hz; too many are an error
+  config.max_rate = 120.0  # of output spikes recorded, Hz; too many are an error
 
   # The neuron of a single run or a sweep; the experiment's conditions change it.
   config.neuron = {
@@ -97,7 +97,7 @@ def get_config(preset="default"):
     "beta": 20.0,
     "rate": 0.04,
     "variance_share": 1.0,  # rate of the variance over that of the delay
-    "potentiation": 0.03125,
+    "potentiation": 0.01,
     "depression_ratio": 0.85,
   }
   config.train_time = 300.0  # s

@@ -292,7 +292,9 @@ def advance(
   In a step, in this order, as in the authors' program: the current that is due moves the
   voltage, neurons at the threshold fire and are reset, the step's input spikes inject their
   current with the synapses of before, and the synapses of neurons that fired learn (an input
-  spike of the same step is 0 ms old).
+  spike of the same step is 0 ms old). Changes of `Rule.pre` take effect at the end of the
+  chunk or at an output spike, whichever is first: an afferent's second spike before that
+  still has the weight of its first.
 
   Args:
     grid, membrane: kernels and constants.

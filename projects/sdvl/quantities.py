@@ -43,6 +43,22 @@ def best_threshold(results, name):
   return float(results["thresholds"][found["test"]["accuracy"][:, morph].mean(0).argmax()])
 
 
+def at_own_threshold(found):
+  """Each neuron at the threshold of its own highest accuracy at mf = 1.
+
+  Returns:
+    (accuracy, reversed): accuracies, and shares of reversed presentations detected there,
+    each (seeds,); or None where a morph was not tested.
+  """
+  forward, backward = (at_morph(found, m) for m in (1.0, -1.0))
+  if forward is None or backward is None:
+    return None
+  accuracy = found["test"]["accuracy"][:, forward]
+  level = accuracy.argmax(-1)
+  seeds = np.arange(len(level))
+  return accuracy[seeds, level], found["test"]["detected"][seeds, backward, level]
+
+
 def learnt(found):
   """Which pattern inputs have learnt a delay, (seeds, spikes) bool."""
   spikes = found["time"].shape[1]

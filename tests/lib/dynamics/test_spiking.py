@@ -41,7 +41,7 @@ def slow_simulator(spikes, synapses, constants, learn, *, gain, steps, inhibitio
   for time, afferent in spikes:
     if time < steps:
       at[time].append(afferent)
-  fired_at, trace = [], []
+  fired_at, trace, waiting = [], [], []
   for now in range(steps):
     voltage = voltage + (rest - voltage + ring[now]) / tau
     trace.append(voltage.copy())
@@ -59,11 +59,15 @@ def slow_simulator(spikes, synapses, constants, learn, *, gain, steps, inhibitio
         kernel = slow_kernel(round(delay), round(variance * 100) / 100)
         ring[now + 1 : now + 41, neuron] += gain * weight * kernel
       last_input[afferent] = now
-    if hasattr(learn, "pre"):
-      for afferent in at[now]:
-        for neuron in range(neurons):
-          w = synapses["weight"][neuron, afferent] + learn.pre(now - last_output[neuron])
+    if hasattr(learn, "pre"):  # takes effect at the chunk's end or at an output spike
+      waiting += [
+        (a, n, learn.pre(now - last_output[n])) for a in at[now] for n in range(neurons)
+      ]
+      if fired.any() or (now + 1) % CHUNK == 0:
+        for afferent, neuron, change in waiting:
+          w = synapses["weight"][neuron, afferent] + change
           synapses["weight"][neuron, afferent] = np.clip(w, 0, 1)
+        waiting = []
     for neuron in np.flatnonzero(fired):
       learn.post({k: v[neuron] for k, v in synapses.items()}, now - last_input)
       last_output[neuron] = now
@@ -169,7 +173,7 @@ CASES = {
     1,
     False,
   ),
-  "stdp": (updates.pair_stdp(), SlowWeights(), 20.0, 1.0, 0.475, 1, False),
+  "stdp": (updates.pair_stdp(), SlowWeights(), 20.0, 1.2, 0.475, 1, False),
   "layer": (updates.simplified_sdvl(), SlowDelays(20), 20.0, 0.47, None, 3, False),
   "inhibition": (updates.simplified_sdvl(), SlowDelays(20), 10.0, 0.47, None, 3, True),
 }
