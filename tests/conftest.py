@@ -51,6 +51,7 @@ def without_times(path):
   results = json.loads(pathlib.Path(path).read_text())
   for key in ("wall_s", "compile_s"):
     results.pop(key)
+  results["versions"].pop("commit", None)
   results["metrics"] = {
     key: value
     for key, value in results["metrics"].items()

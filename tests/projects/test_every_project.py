@@ -14,10 +14,10 @@ NAMES = sorted(projects())
 VERDICTS = {"reproduced", "partly", "not_reproduced", "not_tested"}
 FIELDS = {"id", "source", "statement", "expected", "measured", "uncertainty", "seeds"}
 
-pytestmark = [
-  pytest.mark.parametrize("name", NAMES),
-  pytest.mark.xdist_group("smoke"),  # the groups share the finished runs
-]
+pytestmark = pytest.mark.parametrize(
+  "name",  # the tests of a project share its finished run
+  [pytest.param(name, marks=pytest.mark.xdist_group(f"smoke {name}")) for name in NAMES],
+)
 
 
 def _command(name, workdir):
