@@ -68,7 +68,7 @@ def drifts(results):
       ax.plot(periods, np.maximum(top, 1e-17), color=_COLOURS.get(name), label=_LABELS[name])
   _drift_axes(axes[0], "$\\max_t |H(t) - H(0)| / |H(0)|$")
   _drift_axes(axes[1], "$\\max_t |\\mathcal{N}(t) - \\mathcal{N}(0)| / \\mathcal{N}(0)$")
-  axes[0].legend(loc="lower right", ncols=2)
+  axes[1].legend(*axes[0].get_legend_handles_labels(), loc="center", ncols=2)
   return fig
 
 

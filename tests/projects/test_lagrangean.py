@@ -133,6 +133,15 @@ def test_envelope_of_the_pulse_solves_the_chain_to_higher_order():
   np.testing.assert_allclose(np.log2(residuals[0] / residuals[1]), 4, atol=1.2)
 
 
+@pytest.mark.parametrize("count", [64, 65])
+def test_the_spectrum_is_that_of_the_fourier_transform(count):
+  x = np.random.default_rng(0).standard_normal((count, 3))
+  windowed = (x - x.mean(0)) * np.hanning(count)[:, None]
+  expected = (np.abs(np.fft.rfft(windowed, axis=0)) ** 2).mean(1)
+  with jax.enable_x64(True):
+    np.testing.assert_allclose(contrast.spectrum(jnp.asarray(x)), expected, rtol=1e-10)
+
+
 def test_contrast_models_do_what_their_equations_say():
   c = config(seeds=2, contrast__time=60.0, contrast__records=200)
   found = members(contrast.members, c, networks.draws(c))
