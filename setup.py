@@ -44,6 +44,7 @@ setup(
     "test": [
       "cvxpy>=1.5",
       "hypothesis>=6.100",
+      "mpmath>=1.3",
       "pytest>=8",
       "pytest-xdist>=3.5",
       "ruff>=0.9",
