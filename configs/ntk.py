@@ -44,7 +44,7 @@ def get_config(preset="default"):
   """Six points of a sine, widths 10² to 10⁶ (the paper: 10² to 10⁴), controls, real data.
 
   Expect the sums of a and a0 to move like m^{-1/2}, those of b to follow the line of the
-  infinite-width theory (to 10 % at m = 10⁴, 0.4 % at 10⁶), and energies of 1. Two
+  infinite-width theory (to 10 % at m = 10⁴, 1.2 % at 10⁶), and energies of 1. Two
   minutes on two CPU cores, 200 networks at small widths and 4 at the largest.
   """
   config = ConfigDict()
