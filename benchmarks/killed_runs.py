@@ -10,7 +10,6 @@ one does not.
 
 import argparse
 import json
-import os
 import pathlib
 import random
 import subprocess
@@ -18,6 +17,7 @@ import sys
 import tempfile
 import time
 
+from lib.experiment import report
 from projects.__main__ import projects
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -30,7 +30,6 @@ def start(project: str, preset: str, folder: pathlib.Path) -> subprocess.Popen:
   return subprocess.Popen(
     command,
     cwd=ROOT,
-    env={**os.environ, "PYTHONPATH": str(ROOT)},
     stdout=subprocess.DEVNULL,
     stderr=subprocess.PIPE,
   )
@@ -43,17 +42,9 @@ def finish(process: subprocess.Popen) -> None:
     raise SystemExit(f"exit status {process.returncode}: {error.decode().strip()}")
 
 
-def without_times(folder: pathlib.Path) -> dict:
+def outcome(folder: pathlib.Path) -> dict:
   """The run's results but for what may differ between two runs."""
-  results = json.loads((folder / "results.json").read_text("utf-8"))
-  for key in ("wall_s", "compile_s"):
-    results.pop(key)
-  results["metrics"] = {
-    key: value
-    for key, value in results["metrics"].items()
-    if not key.split("/")[0].endswith(("_s", "_per_second"))
-  }
-  return results
+  return report.without_times(json.loads((folder / "results.json").read_text("utf-8")))
 
 
 def main() -> None:
@@ -72,7 +63,7 @@ def main() -> None:
       started = time.monotonic()
       finish(start(project, options.preset, base / "whole"))
       took = time.monotonic() - started
-      expected = without_times(base / "whole")
+      expected = outcome(base / "whole")
       for number in range(options.kills):
         folder = base / str(number)
         moment = draw.uniform(0, took)
@@ -86,7 +77,7 @@ def main() -> None:
           state = "killed"
         process.stderr.close()
         finish(start(project, options.preset, folder))
-        same = without_times(folder) == expected
+        same = outcome(folder) == expected
         different += not same
         verdict = "the same" if same else "DIFFERENT"
         print(f"{project}: {state} after {moment:.1f} of {took:.1f} s: {verdict}", flush=True)

@@ -23,7 +23,7 @@ _FILES = {
   "figures.py.txt": "projects/{name}/figures.py",
   "readme.md.txt": "projects/{name}/README.md",
   "config.py.txt": "configs/{name}.py",
-  "test.py.txt": "tests/projects/test_{name}.py",
+  "test.py.txt": "tests/projects/{name}/test_{name}.py",
 }
 
 
@@ -76,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(path.relative_to(root))
   name = options.name
   print(f"\npython -m projects.{name}.main --config=configs/{name}.py:smoke")
-  print(f"python -m pytest tests/projects/test_{name}.py")
+  print(f"python -m pytest tests/projects/{name}")
   return 0
 
 

@@ -1,7 +1,6 @@
 """Commands of this repository in processes of their own, with their output in a file."""
 
 import contextlib
-import os
 import pathlib
 import signal
 import subprocess
@@ -34,7 +33,6 @@ class Processes:
   def run(self, arguments: Sequence[str], log: pathlib.Path) -> Ended:
     """Runs a process to its end; its output, errors too, goes to `log`."""
     started = time.monotonic()
-    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     with log.open("wb") as file:
       with self._lock:
         if self._stopping:
@@ -42,7 +40,6 @@ class Processes:
         process = subprocess.Popen(
           [sys.executable, *arguments],
           cwd=ROOT,
-          env={**os.environ, "PYTHONPATH": path},
           stdout=file,
           stderr=subprocess.STDOUT,
         )

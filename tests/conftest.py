@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from lib.experiment import report
+
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
 
@@ -48,16 +50,7 @@ class CommandLine:
 
 def without_times(path):
   """results.json without what may differ between two identical runs."""
-  results = json.loads(pathlib.Path(path).read_text())
-  for key in ("wall_s", "compile_s"):
-    results.pop(key)
-  results["versions"].pop("commit", None)
-  results["metrics"] = {
-    key: value
-    for key, value in results["metrics"].items()
-    if not key.split("/")[0].endswith(("_s", "_per_second"))
-  }
-  return results
+  return report.without_times(json.loads(pathlib.Path(path).read_text()))
 
 
 @pytest.fixture

@@ -75,6 +75,18 @@ def flat_metrics(found: Mapping[str, Any]) -> dict[str, float | int]:
   return flat
 
 
+def without_times(results: Mapping[str, Any]) -> dict[str, Any]:
+  """`results.json` but for what differs between two identical runs: times and the commit."""
+  kept = {k: v for k, v in results.items() if k not in ("wall_s", "compile_s")}
+  kept["versions"] = {k: v for k, v in results["versions"].items() if k != "commit"}
+  kept["metrics"] = {
+    key: value
+    for key, value in results["metrics"].items()
+    if not key.split("/")[0].endswith(("_s", "_per_second"))
+  }
+  return kept
+
+
 def draw(directory: pathlib.Path, figures: Sequence[Figure], results) -> list[pathlib.Path]:
   """Draws every figure into `directory/figures`."""
   from lib import plotting

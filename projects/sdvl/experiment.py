@@ -78,9 +78,7 @@ def prepare(config):
 
 def init(config, operands):
   """The neuron before it has seen anything."""
-  return spiking.layer(
-    neuron.synapses(config), neuron.kernels(config), neuron.membrane(config), config.chunk
-  )
+  return neuron.initial(config)
 
 
 def step(config, operands, state):
@@ -96,16 +94,7 @@ def step(config, operands, state):
   source = neuron.embedded(config, neuron.TRAINING)
   chunks = neuron.chunks(config, 1000 * config.interval)
   before = state.chunk
-  state, spikes = spiking.run(
-    neuron.kernels(config),
-    neuron.membrane(config),
-    neuron.rule(config),
-    balanced_input.draw(source),
-    state,
-    before + chunks,
-    gain=neuron.global_integral(config),
-    capacity=round(config.max_rate * config.interval),
-  )
+  state, spikes, overflow = neuron.learn(config, source, state)
   slot_ms = source.slot * config.chunk
   real = spikes.time >= 0
   slot = jnp.maximum(spikes.time, 0) // slot_ms
@@ -125,7 +114,7 @@ def step(config, operands, state):
     "detected": (whole & present & hit).sum(dtype=jnp.int32),
     "free": (whole & ~present).sum(dtype=jnp.int32),
     "silent": (whole & ~present & ~hit).sum(dtype=jnp.int32),
-    "overflow": state.overflow + jnp.maximum(spikes.count - spikes.time.shape[0], 0),
+    "overflow": overflow,
   }
 
 

@@ -89,6 +89,31 @@ def pattern(config) -> patterns.Pattern:
   )
 
 
+def initial(config) -> spiking.Layer:
+  """The neuron before it has heard anything."""
+  return spiking.layer(synapses(config), kernels(config), membrane(config), config.chunk)
+
+
+def learn(config, source, state):
+  """An interval of input from `source` while the synapses learn.
+
+  Returns:
+    (state, output spikes, input and output spikes that did not fit their lists).
+  """
+  state, spikes = spiking.run(
+    kernels(config),
+    membrane(config),
+    rule(config),
+    balanced_input.draw(source),
+    state,
+    state.chunk + chunks(config, 1000 * config.interval),
+    gain=global_integral(config),
+    capacity=round(config.max_rate * config.interval),
+  )
+  lost = jnp.maximum(spikes.count - spikes.time.shape[0], 0)
+  return state, spikes, state.overflow + lost
+
+
 def embedded(config, stream, *, morph=1.0, slot=None, deviation=None, dropout=None):
   """Input with the (morphed) pattern.
 

@@ -66,27 +66,15 @@ def slot(config, tempos) -> int:
 
 
 def _init(config, operands):
-  return spiking.layer(
-    neuron.synapses(config), neuron.kernels(config), neuron.membrane(config), config.chunk
-  )
+  return neuron.initial(config)
 
 
 def _step(config, operands, state):
   """An interval in which only the word `words.word` is spoken, at its own tempo."""
   share = (jnp.arange(len(config.words.lengths)) == config.words.word).astype(jnp.float32)
   source = heard(config, neuron.TRAINING, share=share, tempos=(1.0,))
-  state, spikes = spiking.run(
-    neuron.kernels(config),
-    neuron.membrane(config),
-    neuron.rule(config),
-    balanced_input.draw(source),
-    state,
-    state.chunk + neuron.chunks(config, 1000 * config.interval),
-    gain=neuron.global_integral(config),
-    capacity=round(config.max_rate * config.interval),
-  )
-  lost = jnp.maximum(spikes.count - spikes.time.shape[0], 0)
-  return state, {"spikes": spikes.count, "overflow": state.overflow + lost}
+  state, spikes, overflow = neuron.learn(config, source, state)
+  return state, {"spikes": spikes.count, "overflow": overflow}
 
 
 def _finish(config, operands, state, history):

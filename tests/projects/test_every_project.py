@@ -1,5 +1,6 @@
 """What every project promises: a smoke run, the form of its results, resuming, its files."""
 
+import importlib
 import json
 import math
 import signal
@@ -7,6 +8,7 @@ import time
 
 import pytest
 
+from lib.experiment import configs
 from projects.__main__ import projects
 from tests.conftest import ROOT
 
@@ -89,8 +91,17 @@ def test_help_shows_the_config(name, command):
   assert "--config.seed=" in done.stdout and "--sweep" in done.stdout
 
 
+@pytest.mark.parametrize("preset", ["default", "smoke", "paper"])
+def test_presets_pass_the_check(name, preset):
+  project = importlib.import_module(f"projects.{name}.main").PROJECT
+  config = configs.load(f"configs/{name}.py:{preset}")
+  assert config.preset == preset
+  project.check(config)
+
+
 def test_files_are_there(name):
   folder = ROOT / "projects" / name
+  assert sorted((ROOT / "tests" / "projects" / name).glob("test_*.py"))
   for file in ("main.py", "experiment.py", "claims.py", "README.md"):
     assert (folder / file).exists(), file
   assert len((folder / "main.py").read_text().splitlines()) < 40

@@ -193,11 +193,6 @@ def test_bad_configs_name_the_key(changes, message):
     experiment.check(config(**changes))
 
 
-@pytest.mark.parametrize("preset", ["default", "smoke", "paper"])
-def test_presets_pass_the_check(preset):
-  experiment.check(config_file.get_config(preset))
-
-
 def test_overflow_is_an_error_that_names_the_key():
   with pytest.raises(UserError, match="capacity"):
     experiment._raise_on_overflow(np.array([0, 3]), "capacity")

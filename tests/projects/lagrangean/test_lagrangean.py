@@ -271,11 +271,6 @@ def test_bad_configs_name_the_key(changes, message):
     experiment.check(config(**changes))
 
 
-@pytest.mark.parametrize("preset", ["default", "smoke", "paper"])
-def test_presets_pass_the_check(preset):
-  experiment.check(config_file.get_config(preset))
-
-
 def test_networks_from_files(tmp_path):
   path = tmp_path / "net.npz"
   with pytest.raises(UserError, match="cannot be read"):

@@ -324,8 +324,3 @@ def test_bad_configs_name_the_key(changes, message):
 def test_ensembles_shrink_with_the_width_inside_their_bounds():
   c = config(neurons=10_000, seeds=4, max_seeds=50)
   assert [experiment.ensemble(c, m) for m in (10, 1000, 100_000)] == [50, 10, 4]
-
-
-@pytest.mark.parametrize("preset", ["default", "smoke", "paper"])
-def test_presets_pass_the_check(preset):
-  experiment.check(config_file.get_config(preset))

@@ -12,7 +12,7 @@ from lib import information, models
 from lib.experiment import UserError, bind, configs
 from projects.capacity import cells, experiment
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+ROOT = pathlib.Path(__file__).resolve().parents[3]
 
 
 def config_of(preset="smoke", **changes):
