@@ -36,6 +36,7 @@ from ml_collections import ConfigDict  # noqa: E402
 
 from lib import models, training  # noqa: E402
 from lib.experiment import Context, Program  # noqa: E402
+from lib.experiment.compilation import compiler_options  # noqa: E402
 
 REFERENCE = 2000
 
@@ -100,7 +101,7 @@ def report(name, found, compile_s=None):
 def compiled(function, *args):
   """A compiled function and how long compiling took."""
   start = time.perf_counter()
-  executable = jax.jit(function).lower(*args).compile()
+  executable = jax.jit(function).lower(*args).compile(compiler_options())
   return executable, time.perf_counter() - start
 
 

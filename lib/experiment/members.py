@@ -23,6 +23,7 @@ from ml_collections import ConfigDict
 
 from lib.experiment import configs, rundir
 from lib.experiment.checkpoint import Checkpoints
+from lib.experiment.compilation import compiler_options
 from lib.experiment.errors import NonFiniteError, UserError
 from lib.experiment.program import Program, bind
 
@@ -280,7 +281,7 @@ class _Batches:
         arguments.append(self._history_like(self.steps))
       with self.ctx.clock.compiling():
         lowered = self._batched(name, length).lower(*arguments)
-        known[key] = lowered.compile(), lowered.out_info
+        known[key] = lowered.compile(compiler_options()), lowered.out_info
     return known[key]
 
   def _function(self, name: str, length: int = 0):
