@@ -1,8 +1,8 @@
 """Pages of the site that are made from the repository: `make docs` runs this.
 
 The start page is README.md, every project's page its own README.md, and every subject of `lib`
-has a page of its public functions, made from their docstrings. The gallery shows the figures
-in docs/figures. Links between the files of the repository become links between the pages.
+has a page of its public functions, made from their docstrings. Links between the files of the
+repository become links between the pages.
 """
 
 import ast
@@ -81,10 +81,6 @@ def main() -> None:
     lines += [f"::: {name}\n" for name in public_names(package)]
     write(f"reference/{package.name}.md", "\n".join(lines))
   write("reference/index.md", "\n".join(index) + "\n")
-  gallery = ["# Gallery", "", "Figures that runs of the default presets drew.", ""]
-  for path in sorted(ROOT.glob("docs/figures/*.png")):
-    gallery += [f"![{path.stem.replace('_', ' ')}](figures/{path.name})", ""]
-  write("gallery.md", "\n".join(gallery))
 
 
 main()
