@@ -53,7 +53,12 @@ setup(
       "ruff>=0.9",
       "submitit>=1.5",
     ],
-    "docs": ["mkdocs-gen-files>=0.5", "mkdocs-material>=9.6,<10", "mkdocstrings[python]>=1.0"],
+    "docs": [
+      "latex2mathml>=3.77",
+      "mkdocs-gen-files>=0.5",
+      "mkdocs-material>=9.6,<10",
+      "mkdocstrings[python]>=1.0",
+    ],
     "notebooks": ["ipykernel>=6", "jupyterlab>=4"],
   },
 )
