@@ -7,10 +7,12 @@ notebook it is TeX, which becomes MathML: browsers draw that without a program f
 
 import re
 import textwrap
+import unicodedata
 from collections.abc import Iterator, Mapping
 
 _SECTION = re.compile(r"(Args|Attributes|Raises|Returns|Yields):\s*$")
 _TEX = re.compile(r"\$\$(?P<display>.+?)\$\$|\$(?P<inline>[^$\n]+)\$", flags=re.S)
+_VARIANT = re.compile(r'<mi mathvariant="(script|double-struck)">([A-Z])</mi>')
 _ITEM = re.compile(r"\s*([-*]|\d+\.)\s")
 
 
@@ -59,11 +61,24 @@ def with_mathml(markdown: str) -> str:
   from latex2mathml import converter
 
   def convert(match: re.Match) -> str:
-    if match["display"]:
-      return converter.convert(match["display"].strip(), display="block")
-    return converter.convert(match["inline"])
+    tex, display = (
+      match["display"] or match["inline"],
+      "block" if match["display"] else "inline",
+    )
+    found = converter.convert(tex.strip(), display=display)
+    return _VARIANT.sub(_letter, found)
 
   return _TEX.sub(convert, markdown)
+
+
+def _letter(match: re.Match) -> str:
+  """A script or double-struck capital as the letter it is; browsers ignore `mathvariant`."""
+  name = f"{match[1].upper()} CAPITAL {match[2]}"
+  try:
+    letter = unicodedata.lookup(f"MATHEMATICAL {name}")
+  except KeyError:  # those that Unicode had before: ℒ, ℝ, ...
+    letter = unicodedata.lookup(name)
+  return f"<mi>{letter}</mi>"
 
 
 def of_notebook(notebook: Mapping, image: str) -> tuple[str, str]:
