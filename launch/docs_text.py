@@ -61,11 +61,8 @@ def with_mathml(markdown: str) -> str:
   from latex2mathml import converter
 
   def convert(match: re.Match) -> str:
-    tex, display = (
-      match["display"] or match["inline"],
-      "block" if match["display"] else "inline",
-    )
-    found = converter.convert(tex.strip(), display=display)
+    tex = (match["display"] or match["inline"]).strip()
+    found = converter.convert(tex, display="block" if match["display"] else "inline")
     return _VARIANT.sub(_letter, found)
 
   return _TEX.sub(convert, markdown)

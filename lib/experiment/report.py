@@ -110,12 +110,12 @@ def measured_text(row: Mapping[str, Any]) -> str:
   return text
 
 
-def print_claims(name: str, preset: str, rows: Sequence[Mapping[str, Any]], console) -> None:
-  """The claim table of a project's run."""
+def print_claims(title: str, rows: Sequence[Mapping[str, Any]], console) -> None:
+  """The claim table."""
   from rich.table import Table
   from rich.text import Text
 
-  table = Table(title=f"{name} ({preset})", title_justify="left", expand=False)
+  table = Table(title=title, title_justify="left", expand=False)
   for column in ("claim", "source", "measured", "seeds", "expected", "verdict"):
     table.add_column(column, overflow="fold")
   for row in rows:
@@ -131,8 +131,6 @@ def print_claims(name: str, preset: str, rows: Sequence[Mapping[str, Any]], cons
   console.print(table)
   counts = [f"{n} {WORDS[v]}" for v in claims_module.VERDICTS if (n := _count(rows, v))]
   console.print(f"{len(rows)} claims: {', '.join(counts)}.")
-  if preset == "smoke":
-    console.print("The sizes of smoke show that everything runs; its verdicts mean little.")
 
 
 def _count(rows, verdict: str) -> int:
