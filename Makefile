@@ -1,6 +1,7 @@
 # make demo   the first two papers, end to end
 # make test   the whole suite
 # make docs   the documentation as a site
+# make notebooks   executes the notebooks and keeps their outputs
 # All make a virtual environment in .venv first; PYTHON=python3.12 chooses another Python.
 
 PYTHON ?= python3
@@ -9,7 +10,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 WORKERS ?= 2
 
-.PHONY: help demo test docs lint install constraints clean
+.PHONY: help demo test docs notebooks lint install constraints clean
 
 help:
 	@sed -nE 's/^# ((make|All) .*)/\1/p' Makefile
@@ -40,6 +41,9 @@ docs: $(VENV)/.docs
 $(VENV)/.docs: $(STAMP)
 	$(BIN)/python -m pip install -qq --constraint constraints.txt --editable '.[docs]'
 	@touch $@
+
+notebooks: $(STAMP)
+	$(BIN)/python -m launch.notebooks
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -44,13 +44,21 @@ setup(
     "test": [
       "cvxpy>=1.5",
       "hypothesis>=6.100",
+      "ipykernel>=6",
       "mpmath>=1.3",
+      "nbclient>=0.10",
+      "nbformat>=5.7",
       "pytest>=8",
       "pytest-xdist>=3.5",
       "ruff>=0.9",
       "submitit>=1.5",
     ],
-    "docs": ["mkdocs-gen-files>=0.5", "mkdocs-material>=9.6,<10", "mkdocstrings[python]>=1.0"],
-    "notebooks": ["jupyterlab>=4", "nbclient>=0.10", "ipykernel>=6"],
+    "docs": [
+      "latex2mathml>=3.77",
+      "mkdocs-gen-files>=0.5",
+      "mkdocs-material>=9.6,<10",
+      "mkdocstrings[python]>=1.0",
+    ],
+    "notebooks": ["ipykernel>=6", "jupyterlab>=4"],
   },
 )

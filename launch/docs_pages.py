@@ -1,20 +1,29 @@
 """Pages of the site that are made from the repository: `make docs` runs this.
 
-The start page is README.md, every project's page its own README.md, and every subject of `lib`
-has a page of its public functions, made from their docstrings. The gallery shows the figures
-in docs/figures. Links between the files of the repository become links between the pages.
+The start page is README.md, every project's page its own README.md, a notebook's page the
+notebook as last executed, and every subject of `lib` has a page of its public functions,
+made from their docstrings. Links between the files of the repository become links between the
+pages.
 """
 
 import ast
+import base64
+import json
 import pathlib
 import re
 
 import mkdocs_gen_files
 
+from launch.docs_text import as_markdown, of_notebook
+
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PAGES = {"README.md": "index.md"} | {
   f"projects/{path.parent.name}/README.md": f"projects/{path.parent.name}.md"
   for path in sorted(ROOT.glob("projects/*/README.md"))
+}
+PAGES |= {
+  f"notebooks/{path.name}": f"notebooks/{path.stem}.md"
+  for path in sorted(ROOT.glob("notebooks/*.ipynb"))
 }
 PAGES |= {f"docs/{path.name}": path.name for path in sorted(ROOT.glob("docs/*.md"))}
 
@@ -71,20 +80,22 @@ def write(name: str, text: str) -> None:
 def main() -> None:
   """Writes all pages."""
   for source, target in PAGES.items():
-    write(target, page_of((ROOT / source).read_text("utf-8"), source))
+    text = (ROOT / source).read_text("utf-8")
+    if source.endswith(".ipynb"):
+      image = pathlib.Path(target).with_suffix(".png")
+      text, png = of_notebook(json.loads(text), image.name)
+      with mkdocs_gen_files.open(str(image), "wb") as file:
+        file.write(base64.b64decode(png))
+    write(target, page_of(text, source))
   subjects = sorted(path.parent for path in ROOT.glob("lib/*/__init__.py"))
   index = ["# The library", ""]
   for package in subjects:
     doc = ast.get_docstring(ast.parse((package / "__init__.py").read_text("utf-8"))) or ""
     index.append(f"- [`lib.{package.name}`]({package.name}.md): {doc.splitlines()[0]}")
-    lines = [f"# lib.{package.name}", "", doc, ""]
+    lines = [f"# lib.{package.name}", "", as_markdown(doc), ""]
     lines += [f"::: {name}\n" for name in public_names(package)]
     write(f"reference/{package.name}.md", "\n".join(lines))
   write("reference/index.md", "\n".join(index) + "\n")
-  gallery = ["# Gallery", "", "Figures that runs of the default presets drew.", ""]
-  for path in sorted(ROOT.glob("docs/figures/*.png")):
-    gallery += [f"![{path.stem.replace('_', ' ')}](figures/{path.name})", ""]
-  write("gallery.md", "\n".join(gallery))
 
 
 main()

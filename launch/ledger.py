@@ -6,10 +6,10 @@ import io
 import json
 import pathlib
 import string
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from lib.experiment import UserError
+from lib.experiment import UserError, configs
 from lib.experiment.claims import VERDICTS
 from lib.experiment.report import WORDS, measured_text
 from projects.__main__ import projects
@@ -24,11 +24,13 @@ class Run(NamedTuple):
     directory: the run directory.
     results: its `results.json`.
     finished: when that was written, seconds since the epoch.
+    changes: keys and values of its config that differ from the preset's.
   """
 
   directory: pathlib.Path
   results: dict[str, Any]
   finished: float
+  changes: dict[str, Any]
 
   @property
   def project(self) -> str:
@@ -56,24 +58,42 @@ class Run(NamedTuple):
 def collect(folders: Iterable[str | pathlib.Path]) -> list[Run]:
   """The finished runs in these folders and below, by project and preset.
 
-  Of several runs of a project's preset the one that finished last is taken.
+  Of several runs of a project's preset the one that finished last is taken, among those with
+  the preset's own settings if there are any. Sweeps judge no claims and do not count.
 
   Raises:
     UserError: a folder is not there or has no finished run, or a `results.json` is damaged.
   """
-  newest: dict[tuple[str, str], Run] = {}
+  best: dict[tuple[str, str], Run] = {}
   for folder in map(pathlib.Path, folders):
     if not folder.is_dir():
       raise UserError(f"'{folder}' is not a folder; give run directories or what holds them.")
     files = sorted(folder.rglob("results.json"))
     if not files:
       raise UserError(f"There is no finished run in '{folder}' (no results.json).")
-    for file in files:
-      run = _load(file)
-      known = newest.get((run.project, run.preset))
-      if known is None or run.finished > known.finished:
-        newest[run.project, run.preset] = run
-  return [newest[key] for key in sorted(newest)]
+    found = [run for run in map(_load, files) if "sweep" not in run.results]
+    if not found:
+      raise UserError(f"All runs in '{folder}' are sweeps, which judge no claims.")
+    for run in found:
+      known = best.get((run.project, run.preset))
+      if known is None or _rank(run) > _rank(known):
+        best[run.project, run.preset] = run
+  return [best[key] for key in sorted(best)]
+
+
+def _rank(run: Run) -> tuple[bool, float]:
+  return not run.changes, run.finished
+
+
+def _changes(results: Mapping[str, Any]) -> dict[str, Any]:
+  """Keys and values of a run's config that are not those of its preset as it is now."""
+  try:
+    config = configs.load(f"configs/{results['project']}.py:{results['preset']}")
+  except UserError:  # a project or preset that is no longer there
+    return {}
+  preset = configs.flatten(configs.as_json(config))
+  own = configs.flatten(results["config"])
+  return {key: value for key, value in own.items() if value != preset.get(key, value)}
 
 
 def _load(file: pathlib.Path) -> Run:
@@ -82,7 +102,7 @@ def _load(file: pathlib.Path) -> Run:
     for row in results["claims"]:
       if row["verdict"] not in VERDICTS:
         raise ValueError(f"unknown verdict {row['verdict']!r}")
-    run = Run(file.parent, results, file.stat().st_mtime)
+    run = Run(file.parent, results, file.stat().st_mtime, _changes(results))
     _ = run.project, run.preset, results["wall_s"], results["versions"]
   except (ValueError, KeyError, TypeError) as error:
     raise UserError(f"'{file}' is not the results of a run ({error}).") from error
@@ -148,9 +168,11 @@ def _how(run: Run) -> str:
   results = run.results
   kept = ("jax", "python", "commit")
   versions = ", ".join(f"{k} {v}" for k, v in results["versions"].items() if k in kept)
+  changes = ", ".join(f"{key} = {value}" for key, value in run.changes.items())
+  changed = f" Not the preset's own settings: {changes}." if changes else ""
   return (
     f"{duration(results['wall_s'])}, of which {duration(results['compile_s'])} compiling, on "
-    f"{len(results['devices'])} {results['backend']} device(s); {versions}."
+    f"{len(results['devices'])} {results['backend']} device(s); {versions}.{changed}"
   )
 
 

@@ -3,8 +3,9 @@
     python -m launch.report RUNS... [--out=docs/LEDGER.md] [--html=ledger.html]
 
 RUNS are run directories, or folders that hold some. Of several runs of a project's preset the
-newest counts. The page of HTML needs no other file: the figures are inside, and its table can
-be sorted and filtered.
+newest counts, and one with other settings than the preset's only where there is no other; what
+it changed is said. Sweeps judge no claims and are passed over. The page of HTML needs no other
+file: the figures are inside, and its table can be sorted and filtered.
 """
 
 import pathlib

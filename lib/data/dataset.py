@@ -60,6 +60,7 @@ class Dataset(NamedTuple):
 
 
 def replace_info(dataset: Dataset, **changes) -> Dataset:
+  """The same examples with other entries of `info`."""
   return dataset._replace(info=dataclasses.replace(dataset.info, **changes))
 
 

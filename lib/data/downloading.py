@@ -18,6 +18,8 @@ _SKIP = ("extra_32x32.mat",)  # 1.3 GB of SVHN that no experiment here trains on
 
 
 class Source(NamedTuple):
+  """A file that can be fetched: its address, size in bytes and checksum."""
+
   url: str
   size: int
   sha256: str

@@ -323,6 +323,11 @@ class Inputs:
 
 
 def decode(name: str, folder: pathlib.Path) -> Dataset:
+  """The data set in a folder of TFDS's format, decoded in full.
+
+  Raises:
+    UserError: the folder is not such a set, or has features that are no inputs and targets.
+  """
   from lib.experiment.errors import UserError
 
   with quiet():

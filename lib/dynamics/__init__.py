@@ -1,4 +1,17 @@
-"""Dynamical systems: integrators of differential equations, Hamiltonian, spiking networks."""
+"""Dynamical systems: integrators of differential equations, Hamiltonian, spiking networks.
+
+`integrate` takes explicit, symplectic and adaptive methods on any pytree; `hamiltonian`,
+`lagrangean` and `couplings` make fields, `invariants` watches what should be conserved.
+`spiking`, `balanced_input` and `patterns` simulate spiking neurons driven by events.
+
+>>> import jax.numpy as jnp
+>>> def rotation(t, y):
+...   return jnp.array([y[1], -y[0]])
+>>> turn = jnp.linspace(0.0, 2 * jnp.pi, 5)
+>>> found = integrate(rotation, jnp.array([1.0, 0.0]), turn, method="gauss6", substeps=8)
+>>> bool(jnp.allclose(found.final, jnp.array([1.0, 0.0]), atol=1e-5))
+True
+"""
 
 from lib.dynamics import (
   balanced_input,

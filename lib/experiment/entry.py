@@ -345,6 +345,8 @@ def _finish(project, config, directory, ctx, measured, only) -> None:
   directory.write_text("report.md", report.markdown(results, figures, _summary(project)))
   console = _console()
   report.print_claims(f"{project.name} ({results['preset']})", rows, console)
+  if results["preset"] == "smoke":
+    console.print("The sizes of smoke show that everything runs; its verdicts mean little.")
   _print_paths(console, "figures", paths)
   _print_paths(console, "report", [directory.path / "report.md", file])
   console.print(

@@ -188,7 +188,8 @@ def print_summary(axes: Sequence[Axis], table: Sequence[Mapping[str, Any]], cons
   others = [axis.key for axis in axes if axis.key != "seed"]
   names = [key for key in table[0] if key not in [axis.key for axis in axes]]
   shown = names[:6]
-  view = Table(title="sweep: mean [95 % interval over seeds]", title_justify="left")
+  console.print("sweep: mean [95 % interval over seeds]", style="italic", markup=False)
+  view = Table()
   for key in [*others, "members", *shown]:
     view.add_column(key, overflow="fold")
   groups: dict[tuple, list] = {}
@@ -208,5 +209,7 @@ def print_summary(axes: Sequence[Axis], table: Sequence[Mapping[str, Any]], cons
         cells.append(f"{found.mean:.4g} [{found.low:.3g}, {found.high:.3g}]")
     view.add_row(*map(str, values), str(len(members)), *cells)
   console.print(view)
+  if not names:
+    console.print("No result of a member is a single number; measured.npz has the arrays.")
   if len(names) > len(shown):
     console.print(f"{len(names) - len(shown)} more columns are in sweep.csv.")

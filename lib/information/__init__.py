@@ -1,4 +1,16 @@
-"""Information carried by channels and networks: capacities, bounds and regularisers."""
+"""Information carried by channels and networks: capacities, bounds and regularisers.
+
+A linear map with noise at its output has an exact capacity, by water filling; networks have a
+bound and a surrogate that can be trained against.
+
+>>> import jax.numpy as jnp
+>>> weight = jnp.diag(jnp.array([2.0, 1.0, 0.1]))
+>>> filled = water_filling(jnp.array([4.0, 1.0, 0.01]), power=1.0)  # squared singular values
+>>> filled.powers.tolist()
+[0.875, 0.125, 0.0]
+>>> round(float(mic_linear(weight, power=1.0)), 4)  # nats
+0.8109
+"""
 
 from lib.information.complexity import (
   CODE,

@@ -30,21 +30,23 @@ from jax import lax
 class Reading(NamedTuple):
   """How fake inputs are drawn and what is averaged. The defaults are the paper's text.
 
-  laws: n, number of input laws v drawn at once; samples: k, inputs of each law.
-  low, high: v ~ U[low, high] for each coordinate.
-  scale_is_std: v is the standard deviation of its coordinate, not the variance.
-  isotropic_mic: the surrogate of MIC sees X ~ N(0, I) instead of the prior's laws.
-  squared_ratio: the surrogate uses ‖f(x)‖²/‖x‖² instead of ‖f(x)‖/‖x‖.
-  mean_outputs: the trace is divided by the number of outputs.
-  unbiased: sums of squares are divided by k − 1. The print (and the code) divides by k, which
-    makes the estimated trace too small by the factor 1 − 1/k.
-  absolute_hidden: the trace term of a block behind a ReLU sees |x| (Block.hidden).
-  cap: the surrogate's value and gradient are halved until the value is at most this.
-  redraw: probability that a step draws new fake inputs. The functions here draw from the key
-    they are given; to hold a key for several steps is the trainer's part (lib.training's
-    Task.redraw).
-  share: blocks whose inputs have the same shape see the same fake inputs.
-  rate: probability that a block's term counts at a step.
+  Attributes:
+    laws: n, number of input laws v drawn at once.
+    samples: k, inputs of each law.
+    low, high: v ~ U[low, high] for each coordinate.
+    scale_is_std: v is the standard deviation of its coordinate, not the variance.
+    isotropic_mic: the surrogate of MIC sees X ~ N(0, I) instead of the prior's laws.
+    squared_ratio: the surrogate uses ‖f(x)‖²/‖x‖² instead of ‖f(x)‖/‖x‖.
+    mean_outputs: the trace is divided by the number of outputs.
+    unbiased: sums of squares are divided by k − 1. The print (and the code) divides by k,
+      which makes the estimated trace too small by the factor 1 − 1/k.
+    absolute_hidden: the trace term of a block behind a ReLU sees |x| (Block.hidden).
+    cap: the surrogate's value and gradient are halved until the value is at most this.
+    redraw: probability that a step draws new fake inputs. The functions here draw from the
+      key they are given; to hold a key for several steps is the trainer's part
+      (lib.training's Task.redraw).
+    share: blocks whose inputs have the same shape see the same fake inputs.
+    rate: probability that a block's term counts at a step.
   """
 
   laws: int = 4

@@ -1,4 +1,13 @@
-"""Neural kernels: analytic NNGP and NTK, empirical NTK, training at infinite width."""
+"""Neural kernels: analytic NNGP and NTK, empirical NTK, training at infinite width.
+
+`fully_connected` has the kernels of infinite width in closed form, `empirical_ntk` that of any
+function with parameters, and `gradient_flow` and `predict` what training does under a kernel.
+
+>>> import jax.numpy as jnp
+>>> kernel = fully_connected(1, "relu")(jnp.eye(2))
+>>> [f"{value:.4f}" for value in kernel.ntk[0]]
+['0.5000', '0.0796']
+"""
 
 from lib.kernels.analytic import (
   Covariance,

@@ -1,4 +1,16 @@
-"""Network architectures (flax.linen), whole and layer by layer."""
+"""Network architectures (flax.linen), whole and layer by layer.
+
+`init` and `apply` are pure functions of a module and its variables. `blocks` cuts a network
+into pieces that can be applied alone, for what is measured layer by layer.
+
+>>> import jax
+>>> mlp = MLP((1024, 1024, 10))
+>>> variables = init(mlp, jax.random.key(0), (784,))
+>>> count(variables["params"])
+1863690
+>>> [(block.name, block.input_shape, block.output_shape) for block in blocks(mlp, (784,))][-1]
+('layer_2', (1024,), (10,))
+"""
 
 from lib.models.blocks import Block, apply, blocks, count, init, weight_matrices
 from lib.models.bottleneck import VIB

@@ -1,4 +1,15 @@
-"""Figures in one house style, drawn without a display."""
+"""Figures in one house style, drawn without a display.
+
+`figure` makes a figure and its axes; `band` draws a mean over seeds with its interval; `save`
+writes a PNG whose bytes depend on the drawing alone.
+
+>>> import numpy as np
+>>> fig, ax = figure(width="column")
+>>> samples = np.random.default_rng(0).normal(size=(8, 3))  # seeds first
+>>> line = band(ax, np.arange(3), samples, label="8 seeds")
+>>> ax.get_legend_handles_labels()[1]
+['8 seeds']
+"""
 
 from lib.plotting.style import band, figure, save, style
 

@@ -1,4 +1,15 @@
-"""Learning rules as pure functions: plasticity of spiking synapses."""
+"""Learning rules as pure functions: plasticity of spiking synapses.
+
+A `Rule` says what an output spike does to the synapses of its neuron, and what an input spike
+does to the one it came through; `lib.dynamics.spiking` runs it.
+
+>>> import jax.numpy as jnp
+>>> rule = simplified_sdvl()
+>>> synapses = Synapses(delay=jnp.array([5.0, 5.0]), variance=jnp.array([2.0, 2.0]))
+>>> learnt = rule.post(synapses, jnp.array([12.0, 5.0]))  # input spikes 12 and 5 ms before
+>>> [f"{delay:.2f}, {variance:.2f}" for delay, variance in zip(*learnt[:2])]  # ms, ms²
+['5.34, 1.66', '5.00, 1.66']
+"""
 
 from lib.updates.delay_variance import (
   acceleration,

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from launch import ledger, report
+from lib.experiment import UserError, configs
 
 _BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 
@@ -32,7 +33,7 @@ def _claim(name, verdict, measured=1.0, control=False, **changes):
   } | changes
 
 
-def _run(folder, project="ntk", preset="default", claims=(), wall_s=90.0):
+def _run(folder, project="ntk", preset="default", claims=(), wall_s=90.0, **more):
   (folder / "figures").mkdir(parents=True)
   Image.new("RGBA", (40, 30), (200, 30, 30, 255)).save(folder / "figures" / "fig1_red.png")
   results = {
@@ -46,7 +47,7 @@ def _run(folder, project="ntk", preset="default", claims=(), wall_s=90.0):
     "compile_s": 12.0,
     "metrics": {},
     "claims": list(claims),
-  }
+  } | more
   (folder / "results.json").write_text(json.dumps(results))
   return folder
 
@@ -92,6 +93,31 @@ def test_the_newest_of_several_runs_counts(runs):
   found = {run.project: run for run in ledger.collect([runs])}
   assert found["ntk"].directory == newer and found["ntk"].count("not_reproduced") == 1
   assert len(ledger.collect([runs / "ntk", newer])) == 1
+
+
+def test_a_sweep_has_no_claims_and_does_not_count(runs, tmp_path):
+  newer = _run(runs / "sweep", sweep={"seed": [0, 1]})
+  os.utime(newer / "results.json", (2e9, 2e9))
+  found = {run.project: run for run in ledger.collect([runs])}
+  assert found["ntk"].directory == runs / "ntk"
+  with pytest.raises(UserError, match="sweeps"):
+    ledger.collect([newer])
+
+
+def test_a_run_with_other_settings_counts_only_alone_and_says_so(runs):
+  config = configs.as_json(configs.load("configs/ntk.py"))
+  same = _run(runs / "same", claims=[_claim("alpha", "partly")], config=config)
+  os.utime(same / "results.json", (2e9, 2e9))
+  config["flow"]["seeds"] += 1
+  other = _run(runs / "other", claims=[_claim("alpha", "partly")], config=config)
+  os.utime(other / "results.json", (3e9, 3e9))
+  found = {run.project: run for run in ledger.collect([runs])}
+  assert found["ntk"].directory == same and not found["ntk"].changes
+  assert "Not the preset's own" not in ledger.markdown([found["ntk"]])
+  (alone,) = ledger.collect([other])
+  said = f"Not the preset's own settings: flow.seeds = {config['flow']['seeds']}."
+  assert said in ledger.markdown([alone])
+  assert said.replace("'", "&#x27;") in ledger.page([alone])
 
 
 @pytest.mark.parametrize(
