@@ -15,6 +15,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from absl import logging
 
 from lib.experiment import rundir
@@ -46,7 +47,7 @@ class Checkpoints:
       with rundir.explain_full_disk(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with _checkpointer() as writer:
-          writer.save(path, jax.tree.map(_without_key_type, tree))
+          writer.save(path, plain(tree))
           writer.wait_until_finished()
         manifest = {"step": step, "files": _digests(path)}
       text = json.dumps(manifest).encode()
@@ -69,7 +70,7 @@ class Checkpoints:
 
     Args:
       like: maps a step to a tree of arrays or `jax.ShapeDtypeStruct` (with shardings where
-        they matter) of that checkpoint's structure.
+        they matter) of that checkpoint's structure; a NumPy array is restored as one.
     """
     for step in reversed(self.steps()):
       try:
@@ -77,8 +78,8 @@ class Checkpoints:
           raise ValueError("its files do not match its manifest")
         wanted = like(step)
         with _checkpointer() as reader:
-          plain = reader.restore(self._path(step), jax.tree.map(_plain_shape, wanted))
-        return step, jax.tree.map(_with_key_type, plain, wanted)
+          found = reader.restore(self._path(step), plain_shapes(wanted))
+        return step, typed(found, wanted)
       except Exception as error:  # whatever is wrong with it, the one before may be whole
         logging.warning("checkpoint %s is skipped: %s", self._path(step), error)
     return None, None
@@ -110,10 +111,13 @@ def _checkpointer():
   """An orbax checkpointer that raises what goes wrong without logging it as well."""
   import orbax.checkpoint as ocp  # half a second that a run without checkpoints saves
 
+  options = ocp.options.MultiprocessingOptions()
+  if jax.process_count() > 1:  # process 0 reads and writes alone, see `processes`
+    options.active_processes, options.barrier_sync_key_prefix = {0}, "process_0"
   before = logging.get_verbosity()
   logging.set_verbosity(logging.FATAL)
   try:
-    with ocp.StandardCheckpointer() as checkpointer:
+    with ocp.StandardCheckpointer(multiprocessing_options=options) as checkpointer:
       yield checkpointer
   finally:
     logging.set_verbosity(before)
@@ -128,15 +132,28 @@ def _digests(path: pathlib.Path) -> dict[str, str]:
   return found
 
 
+def plain(tree: PyTree) -> PyTree:
+  """The tree with typed keys as the numbers they consist of."""
+  return jax.tree.map(lambda x: jax.random.key_data(x) if _is_key(x) else x, tree)
+
+
+def typed(tree: PyTree, like: PyTree) -> PyTree:
+  """The inverse of `plain`, for a tree of these types."""
+  return jax.tree.map(_with_key_type, tree, like)
+
+
+def plain_shapes(tree: PyTree) -> PyTree:
+  """Shapes of `plain(tree)`, for a tree of arrays or shapes."""
+  return jax.tree.map(_plain_shape, tree)
+
+
 def _is_key(x) -> bool:
   return jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
 
 
-def _without_key_type(x):
-  return jax.random.key_data(x) if _is_key(x) else x
-
-
 def _plain_shape(x):
+  if isinstance(x, np.ndarray):
+    return x
   if _is_key(x):
     data = jax.eval_shape(jax.random.key_data, jax.ShapeDtypeStruct(x.shape, x.dtype))
     return jax.ShapeDtypeStruct(data.shape, data.dtype, sharding=getattr(x, "sharding", None))

@@ -6,10 +6,12 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import jax
 from ml_collections import ConfigDict
 
 from lib.experiment import rundir
 from lib.experiment.members import Key, memory_budget, run_members
+from lib.experiment.processes import Processes, first_given
 from lib.experiment.program import Program, PyTree, bind
 from lib.experiment.progress import Clock, Metrics, Progress
 
@@ -35,6 +37,8 @@ class Context:
     directory: where stages are kept.
     memory_gb: memory that a device's batch of members may take, by default `memory_budget`.
     checkpoint_every_s: least seconds between two checkpoints inside a stage.
+    progress: where it is shown.
+    processes: of the run, if there are several; process 0 reads and writes the directory.
 
   Without an entry point, as in a notebook: `Context("runs/mine")`.
   """
@@ -45,9 +49,12 @@ class Context:
     memory_gb: float | None = None,
     checkpoint_every_s: float = 20.0,
     progress: Progress | None = None,
+    processes: Processes | None = None,
   ):
+    self.processes = processes or Processes()
     self.directory = pathlib.Path(directory)
-    self.directory.mkdir(parents=True, exist_ok=True)
+    if self.processes.writer:
+      self.directory.mkdir(parents=True, exist_ok=True)
     self.checkpoint_every_s = checkpoint_every_s
     self.progress = progress or Progress()
     self.metrics = Metrics(self.directory)
@@ -56,11 +63,24 @@ class Context:
     self.timings: dict[str, dict[str, float]] = {}
     self.compiled: dict[Any, Any] = {}  # functions that stages share, see members
     self._memory_gb = memory_gb
+    self._environment: tuple[list[int], int] | None = None
+
+  @property
+  def devices(self) -> list[int]:
+    """How many devices each process has."""
+    return self._surroundings()[0]
 
   @property
   def memory_budget(self) -> int:
-    """Bytes that a batch of members may take on each device."""
-    return int(self._memory_gb * 2**30) if self._memory_gb else memory_budget()
+    """Bytes that a batch of members may take on each device, those of the smallest one."""
+    return int(self._memory_gb * 2**30) if self._memory_gb else self._surroundings()[1]
+
+  def _surroundings(self) -> tuple[list[int], int]:
+    if self._environment is None:
+      own = [jax.local_device_count(), memory_budget()]
+      found = self.processes.agree("devices", own, list)
+      self._environment = [n for n, _ in found], min(budget for _, budget in found)
+    return self._environment
 
   def seeds(self, config: ConfigDict) -> list[int]:
     """config.seed, config.seed + 1, ..., config.seeds of them."""
@@ -92,31 +112,47 @@ class Context:
       Nested dict of NumPy arrays with one leading axis for each entry of `over`.
     """
     bound = bind(config, set or {})
-    return self.stage(name, run_members, self, name, program, bound, operands, over, **options)
+    return self._kept(
+      name, lambda: run_members(self, name, program, bound, operands, over, **options)
+    )
 
   def stage(self, name: str, function: Callable[..., dict], *args, **kwargs) -> dict[str, Any]:
     """`function(*args, **kwargs)`, a nested dict of arrays, computed once for the directory.
 
-    The unit of resuming: a later run in the same directory reads the arrays from disk.
+    The unit of resuming: a later run in the same directory reads the arrays from disk. Of
+    several processes the first computes it and gives it to the others, so it need not be
+    deterministic; members belong outside of it.
     """
-    folder = self.stage_directory(name)
-    result = rundir.load_arrays(folder / "result.npz")
+    return self._kept(
+      name, lambda: self.processes.first_alone(name, lambda: function(*args, **kwargs))
+    )
+
+  def _kept(self, name: str, function: Callable[[], dict | None]) -> dict[str, Any]:
+    """What is on disk under the name, or else `function()`, kept there.
+
+    All processes call it, and process 0 has the result.
+    """
+    writer, folder = self.processes.writer, self.stage_directory(name)
+    result = rundir.load_arrays(folder / "result.npz") if writer else None
+    result = self.processes.share(name, result)
     if result is None:
       wall_s, compile_s = self.clock.wall_s, self.clock.compile_s
-      result = function(*args, **kwargs)
+      result = function()
       spent = {
         "wall_s": self.clock.wall_s - wall_s,
         "compile_s": self.clock.compile_s - compile_s,
       }
-      text = json.dumps(spent).encode()
-      rundir.write_whole(folder / "time.json", lambda file: file.write(text))
-      rundir.save_arrays(folder / "result.npz", result)
-      for part in folder.glob("members_*.npz"):
-        part.unlink()
-      result = rundir.load_arrays(folder / "result.npz")  # as a resumed run would see it
+      if writer:
+        text = json.dumps(spent).encode()
+        rundir.write_whole(folder / "time.json", lambda file: file.write(text))
+        rundir.save_arrays(folder / "result.npz", result)
+        for part in folder.glob("members_*.npz"):
+          part.unlink()
+        result = rundir.load_arrays(folder / "result.npz")  # as a resumed run would see it
+      result = self.processes.share(name, result)
       self.timings[name] = spent
       self.leave_if_asked()
-    else:
+    elif writer:
       self.timings[name] = {**_read_json(folder / "time.json"), "kept": 1.0}
     return result
 
@@ -125,9 +161,10 @@ class Context:
     return self.directory / "checkpoints" / re.sub(r"[^\w.=+-]+", "_", name)
 
   def leave_if_asked(self) -> None:
-    """Raises `Stopped` once a signal has asked the run to leave."""
-    if self.stop_requested:
-      raise Stopped(self.stop_requested)
+    """Raises `Stopped` once a signal has asked the run to leave; of all processes, if one."""
+    asked = self.processes.agree("leave", self.stop_requested, first_given)
+    if asked:
+      raise Stopped(asked)
 
   def total(self, which: str) -> float:
     """`wall_s` or `compile_s` of this attempt and of the stages kept from earlier ones."""

@@ -1,5 +1,8 @@
 """The absl entry point: every `main.py` names its project and calls `main`."""
 
+import contextlib
+import io
+import json
 import os
 import pathlib
 import signal
@@ -26,6 +29,10 @@ _FLAGS = {
   "only": "'report' makes claims, figures and report of a finished run again",
   "devices": "devices that a CPU is divided into to share the members (default: its cores)",
   "memory_gb": "memory that a batch of members may take on a device",
+  "coordinator": "HOST:PORT of process 0, when several processes share the run",
+  "processes": "how many processes share the run; SLURM gives all three by itself",
+  "process": "which of them this one is, from 0; process 0 writes",
+  "peer_timeout_s": "seconds to wait for the other processes, and for one that is silent",
   "checkpoint_every_s": "least seconds between two checkpoints inside a stage",
   "list": "prints all projects with a line each",
 }
@@ -78,7 +85,8 @@ def main(project: Project) -> None:
 
   Exit status: 0 when it ran to its end, 2 for a mistake of the user, 130 and 143 when
   Ctrl-C or SIGTERM ended it (the same command resumes it), 1 with a traceback for a fault
-  of the program. Work that is valid whenever it ends exits with 0 then too (see `Stopped`).
+  of the program, 3 when another process of the same run was lost. Work that is valid whenever
+  it ends exits with 0 then too (see `Stopped`).
   """
   _define_flags()
   overrides: list[tuple[str, str]] = []
@@ -101,6 +109,10 @@ def _define_flags() -> None:
   flags.DEFINE_enum("only", None, ["report"], _FLAGS["only"])
   flags.DEFINE_integer("devices", None, _FLAGS["devices"], lower_bound=1)
   flags.DEFINE_float("memory_gb", None, _FLAGS["memory_gb"], lower_bound=1e-3)
+  flags.DEFINE_string("coordinator", None, _FLAGS["coordinator"])
+  flags.DEFINE_integer("processes", None, _FLAGS["processes"])
+  flags.DEFINE_integer("process", None, _FLAGS["process"])
+  flags.DEFINE_float("peer_timeout_s", 60.0, _FLAGS["peer_timeout_s"], lower_bound=1)
   flags.DEFINE_float("checkpoint_every_s", 20.0, _FLAGS["checkpoint_every_s"], lower_bound=0)
   flags.DEFINE_bool("list", False, _FLAGS["list"])
 
@@ -168,21 +180,29 @@ def _start(project: Project, overrides: Sequence[tuple[str, str]]) -> None:
 
     print(table())
     return
+  from lib.experiment import processes
+
   logging.set_verbosity(logging.WARNING)
+  place = processes.place(options.coordinator, options.processes, options.process)
   config = configs.load(options.config or f"configs/{project.name}.py")
   config = configs.override(config, overrides)
-  status = run(
-    project,
-    config,
-    workdir=options.workdir,
-    sweeps=options.sweep,
-    only=options.only,
-    devices=options.devices,
-    memory_gb=options.memory_gb,
-    checkpoint_every_s=options.checkpoint_every_s,
-    overridden=bool(overrides or options.sweep),
+  together = processes.join(place, options.peer_timeout_s)
+  sys.exit(
+    together.run(
+      lambda: run(
+        project,
+        config,
+        workdir=options.workdir,
+        sweeps=options.sweep,
+        only=options.only,
+        devices=options.devices,
+        memory_gb=options.memory_gb,
+        checkpoint_every_s=options.checkpoint_every_s,
+        overridden=bool(overrides or options.sweep),
+        processes=together,
+      )
+    )
   )
-  sys.exit(status)
 
 
 def run(
@@ -196,11 +216,16 @@ def run(
   memory_gb: float | None = None,
   checkpoint_every_s: float = 20.0,
   overridden: bool = False,
+  processes: Any = None,
 ) -> int:
-  """Runs a project in a run directory and returns the exit status; see the flags' help."""
+  """Runs a project in a run directory and returns the exit status; see the flags' help.
+
+  Of several `processes` all run the project, and the first does everything else.
+  """
   _configure_jax(devices)
   from lib.experiment import context, progress, rundir
   from lib.experiment import sweep as sweep_module
+  from lib.experiment.processes import Processes
 
   project.check(config)
   axes = sweep_module.parse(config, sweeps)
@@ -213,32 +238,42 @@ def run(
   if axes:
     identity["sweep"] = {axis.key: list(axis.values) for axis in axes}
   workdir = workdir or _default_workdir(project, config, identity, overridden)
-  with rundir.RunDirectory(workdir, identity) as directory:
-    bars = progress.Progress()
-    ctx = context.Context(directory.path, memory_gb, checkpoint_every_s, bars)
+  processes = processes or Processes()
+  writer = processes.writer
+  if not writer:
+    logging.set_verbosity(logging.ERROR)
+  with contextlib.ExitStack() as stack:
+    directory = stack.enter_context(rundir.RunDirectory(workdir, identity)) if writer else None
+    processes.agree("the config", identity, _the_same)
+    bars = progress.Progress(None if writer else io.StringIO())
+    path = pathlib.Path(workdir)
+    ctx = context.Context(path, memory_gb, checkpoint_every_s, bars, processes)
     restore = _on_signals(ctx)
     try:
       with bars:
         if only == "report":
-          measured = rundir.load_arrays(directory.path / "measured.npz")
-          if measured is None:
-            raise UserError(f"'{directory.path}' has no finished run to report on.")
+          measured = rundir.load_arrays(path / "measured.npz") if writer else None
+          if writer and measured is None:
+            raise UserError(f"'{path}' has no finished run to report on.")
         elif axes:
           measured = sweep_module.run(ctx, project.program, project.prepare, config, axes)
         else:
           measured = project.run(config, ctx)
-        rundir.save_arrays(directory.path / "measured.npz", measured)
-        measured = rundir.load_arrays(directory.path / "measured.npz")
+        if not writer:
+          return 0
+        rundir.save_arrays(path / "measured.npz", measured)
+        measured = rundir.load_arrays(path / "measured.npz")
       if axes:
         _finish_sweep(project, config, directory, ctx, axes, measured)
       else:
         _finish(project, config, directory, ctx, measured, only)
     except context.Stopped as stopped:
-      print(
-        f"Stopped by {stopped}; '{directory.path}' keeps what was done, and the same command "
-        "goes on from there.",
-        file=sys.stderr,
-      )
+      if writer:
+        print(
+          f"Stopped by {stopped}; '{path}' keeps what was done, and the same command "
+          "goes on from there.",
+          file=sys.stderr,
+        )
       if stopped.found:
         print(stopped.found)
         return 0
@@ -249,18 +284,31 @@ def run(
   return 0
 
 
+def _the_same(identities: Sequence[Mapping[str, Any]]) -> None:
+  """Raises when a process was started with another config than process 0."""
+  from lib.experiment import rundir
+
+  for index, identity in enumerate(identities):
+    differing = rundir.difference(json.loads(json.dumps(identities[0])), identity)
+    if index and differing:
+      raise UserError(
+        f"Process {index} was started with another config than process 0 "
+        f"({'; '.join(differing[:5])}); all need the same command."
+      )
+
+
 def _configure_jax(devices: int | None) -> None:
   """Devices and the persistent compilation cache; the only place that configures JAX."""
   import jax
 
   # XLA runs batched products on one thread of a CPU device: members over as many devices as
   # there are cores train 1.6 times faster on two (docs/PERFORMANCE.md).
-  wanted = devices or (None if os.environ.get("JAX_NUM_CPU_DEVICES") else os.cpu_count())
+  wanted = devices or (None if os.environ.get("JAX_NUM_CPU_DEVICES") else _cores())
   try:
     if wanted is not None:
       jax.config.update("jax_num_cpu_devices", wanted)
   except RuntimeError:  # JAX has been used before, as in a notebook
-    if devices is not None and len(jax.devices()) != devices:
+    if devices is not None and jax.local_device_count() != devices:
       raise
   if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
     home = pathlib.Path(os.environ.get("XDG_CACHE_HOME", pathlib.Path.home() / ".cache"))
@@ -269,12 +317,18 @@ def _configure_jax(devices: int | None) -> None:
   warnings.filterwarnings("ignore", message="Some donated buffers were not usable")
 
 
+def _cores() -> int:
+  """Cores that this process may run on; a cluster gives each process its own."""
+  if hasattr(os, "sched_getaffinity"):
+    return len(os.sched_getaffinity(0))
+  return os.cpu_count() or 1
+
+
 def _default_workdir(project, config, identity, overridden: bool) -> pathlib.Path:
   """runs/NAME/PRESET, and a folder of its own for each set of overrides."""
   name = config.get("preset", "default")
   if overridden:
     import hashlib
-    import json
 
     text = json.dumps(identity, sort_keys=True).encode()
     name += f"-{hashlib.sha256(text).hexdigest()[:8]}"
@@ -312,7 +366,7 @@ def _header(project, config, ctx) -> dict[str, Any]:
     "config": configs.as_json(config),
     "versions": report.versions(),
     "backend": jax.default_backend(),
-    "devices": [str(d.device_kind) + f" {d.id}" for d in jax.devices()],
+    "devices": [f"{d.device_kind} {i}" for i, d in enumerate(jax.devices())],
     "wall_s": ctx.total("wall_s"),
     "compile_s": ctx.total("compile_s"),
   }
@@ -326,8 +380,6 @@ def _console():
 
 
 def _finish(project, config, directory, ctx, measured, only) -> None:
-  import json
-
   from lib.experiment import claims, report
 
   rows = claims.evaluate(project.claims, measured)

@@ -4,6 +4,9 @@ Members (seeds × swept values) are a vmapped axis. The axis is cut into batches
 memory budget, each batch is sharded over the devices, and the steps of a batch run as
 compiled chunks between which the host writes checkpoints, metrics and progress. On a CPU the
 members of a device go through a chunk in groups whose state stays in the cache.
+
+Of several processes each has the members of its own devices; process 0 collects what is
+written and decides when all stop, save or go on in smaller batches (see `processes`).
 """
 
 import itertools
@@ -22,9 +25,10 @@ from jax.sharding import PartitionSpec as P
 from ml_collections import ConfigDict
 
 from lib.experiment import configs, rundir
-from lib.experiment.checkpoint import Checkpoints
+from lib.experiment.checkpoint import Checkpoints, plain, plain_shapes, typed
 from lib.experiment.compilation import compiler_options
 from lib.experiment.errors import NonFiniteError, UserError
+from lib.experiment.processes import first_given
 from lib.experiment.program import Program, bind
 
 PyTree = Any
@@ -100,8 +104,10 @@ def run_members(
   over: Mapping[Key, Sequence],
   *,
   tolerate_non_finite: bool = False,
-) -> dict[str, Any]:
+) -> dict[str, Any] | None:
   """Runs all members and returns their results, with the grid's shape as leading axes.
+
+  Of several processes all call it, and process 0 has the results; the others return None.
 
   Args:
     ctx: the `Context` of the run: directory, progress, metrics, clock, budget.
@@ -121,17 +127,19 @@ def run_members(
   batches = _Batches(ctx, name, program, config, operands, columns, count)
   parts, start = [], 0
   while start < count:
-    part = batches.load(start)
-    if part is None:
+    part, length = batches.load(start)
+    if not length:
       try:
-        part = batches.compute(start, tolerate_non_finite)
+        part, length = batches.compute(start, tolerate_non_finite)
       except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
           raise
         batches.shrink(error)
         continue
     parts.append(part)
-    start += len(next(iter(jax.tree.leaves(part))))
+    start += length
+  if not ctx.processes.writer:
+    return None
   whole = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
   return jax.tree.map(lambda x: x.reshape(*shape, *x.shape[1:]), whole)
 
@@ -141,45 +149,53 @@ class _Batches:
 
   def __init__(self, ctx, name, program, config, operands, columns, count):
     self.ctx, self.name, self.program = ctx, name, program
+    self.processes = ctx.processes
     self.config, self.columns, self.count = config, columns, count
     self.directory = pathlib.Path(ctx.stage_directory(name))
     self.steps = program.steps(config)
-    devices = jax.devices()[: max(1, min(count, len(jax.devices())))]
-    self.mesh = Mesh(np.array(devices), (_AXIS,))
+    self.shares = _deal(count, ctx.devices)
+    self.devices = sum(self.shares)  # of all processes
+    own = jax.local_devices()[: self.shares[self.processes.index]]
+    self.mesh = Mesh(np.array(own), (_AXIS,))
     self.sharded = NamedSharding(self.mesh, P(_AXIS))
     self.operands = jax.device_put(operands, NamedSharding(self.mesh, P()))
     self.signature = self._signature()
-    self.plan = self._load_plan() or self._make_plan()
+    kept = self.processes.agree(self.name, self._load_plan())
+    # The plan of process 0, should the others' devices lead them to another one.
+    self.plan = Plan(*(kept or self.processes.agree(self.name, self._make_plan())))
+    self._store_plan()
 
   # --- the plan
 
   def _load_plan(self) -> Plan | None:
     """The plan of an earlier attempt, unless it was for other devices."""
+    if not self.processes.writer:
+      return None
     try:
       plan = Plan(**json.loads((self.directory / "plan.json").read_text("utf-8")))
     except (OSError, ValueError, TypeError):
       return None
-    return None if plan.batch % self.mesh.size else plan
+    return None if plan.batch % self.devices else plan
 
-  def _store_plan(self, plan: Plan) -> Plan:
-    text = json.dumps(plan._asdict()).encode()
-    rundir.write_whole(self.directory / "plan.json", lambda file: file.write(text))
-    return plan
+  def _store_plan(self) -> None:
+    if self.processes.writer:
+      text = json.dumps(self.plan._asdict()).encode()
+      rundir.write_whole(self.directory / "plan.json", lambda file: file.write(text))
 
   def _make_plan(self) -> Plan:
     """The largest batch whose compiled program fits the budget, evened out."""
     chunk = self.program.chunk or max(1, self.steps // _CHUNKS)
-    self.plan = Plan(_up(self.count, self.mesh.size), min(chunk, max(1, self.steps)))
-    budget = self.ctx.memory_budget * self.mesh.size
+    self.plan = Plan(_up(self.count, self.devices), min(chunk, max(1, self.steps)))
+    budget = self.ctx.memory_budget * self.devices
     for _ in range(8):
       needed = self._memory()
-      if needed <= budget or self.plan.batch <= self.mesh.size:
+      if needed <= budget or self.plan.batch <= self.devices:
         break
-      batch = max(self.mesh.size, int(self.plan.batch * budget / needed))
+      batch = max(self.devices, int(self.plan.batch * budget / needed))
       batches = -(-self.count // batch)
-      batch = _up(-(-self.count // batches), self.mesh.size)
+      batch = _up(-(-self.count // batches), self.devices)
       self.plan = self.plan._replace(batch=min(batch, self.plan.batch - 1))
-      self.plan = self.plan._replace(batch=_down(self.plan.batch, self.mesh.size))
+      self.plan = self.plan._replace(batch=_down(self.plan.batch, self.devices))
     if needed > budget:
       logging.warning(
         "%s: one batch needs %.2g GiB, more than the budget of %.2g GiB",
@@ -187,7 +203,7 @@ class _Batches:
         needed / 2**30,
         budget / 2**30,
       )
-    return self._store_plan(self.plan)
+    return self.plan
 
   def _memory(self) -> int:
     """Bytes that the larger of the compiled functions takes on all devices together."""
@@ -201,7 +217,7 @@ class _Batches:
         size = stats.temp_size_in_bytes + stats.argument_size_in_bytes
         size += stats.output_size_in_bytes - stats.alias_size_in_bytes
         found = max(found, size)
-    return found * self.mesh.size
+    return found * self.devices
 
   def shrink(self, error: Exception) -> None:
     """Halves the batch after the device ran out of memory.
@@ -209,14 +225,15 @@ class _Batches:
     Raises:
       UserError: it is already one member a device.
     """
-    if self.plan.batch <= self.mesh.size:
+    if self.plan.batch <= self.devices:
       raise UserError(
         f"{self.name}: one member alone does not fit the device's memory; "
         "make the model or its batch smaller, or use a larger device."
       ) from error
-    batch = max(self.mesh.size, _down(self.plan.batch // 2, self.mesh.size))
+    batch = max(self.devices, _down(self.plan.batch // 2, self.devices))
     logging.warning("%s: out of memory; going on in batches of %d", self.name, batch)
-    self.plan = self._store_plan(self.plan._replace(batch=batch))
+    self.plan = self.plan._replace(batch=batch)
+    self._store_plan()
 
   # --- compiled functions
 
@@ -253,12 +270,12 @@ class _Batches:
 
   def _group(self) -> int:
     """How many members of a device advance together: all, or on a CPU what its cache holds."""
-    local = self.plan.batch // self.mesh.size
+    device = self.plan.batch // self.devices
     if self.mesh.devices.flat[0].platform != "cpu":
-      return local
+      return device
     leaves = jax.tree.leaves(self._compiled("init")[1])
-    state = sum(x.size * x.dtype.itemsize for x in leaves) / self.plan.batch
-    return _nearest_divisor(local, _CACHE / max(state, 1))
+    state = sum(x.size * x.dtype.itemsize for x in leaves) / (device * self.mesh.size)
+    return _nearest_divisor(device, _CACHE / max(state, 1))
 
   def _signature(self):
     """What a compiled function depends on, but for the batch and the length."""
@@ -304,25 +321,41 @@ class _Batches:
 
   # --- one batch
 
+  def _bounds(self) -> list[tuple[int, int]]:
+    """The members of a batch that each process has: from, to."""
+    device = self.plan.batch // self.devices
+    ends = np.cumsum([0, *self.shares]) * device
+    return list(itertools.pairwise(ends.tolist()))
+
   def _values(self, start: int) -> dict[str, np.ndarray]:
-    """The swept values of a batch; the last batch is filled up with its last member."""
-    index = np.minimum(start + np.arange(self.plan.batch), self.count - 1)
+    """This process's swept values; the last batch is filled up with its last member."""
+    low, high = self._bounds()[self.processes.index]
+    index = np.minimum(start + np.arange(low, high), self.count - 1)
     return {key: column[index] for key, column in self.columns.items()}
 
   def _file(self, start: int) -> pathlib.Path:
     return self.directory / f"members_{start:06d}.npz"
 
-  def load(self, start: int) -> dict[str, Any] | None:
-    """A batch finished earlier."""
-    return rundir.load_arrays(self._file(start))
+  def load(self, start: int) -> tuple[dict[str, Any] | None, int]:
+    """A batch finished earlier, on process 0, and the number of its members (0: none)."""
+    part = rundir.load_arrays(self._file(start)) if self.processes.writer else None
+    length = 0 if part is None else len(jax.tree.leaves(part)[0])
+    return part, self.processes.agree(self.name, length)
 
-  def compute(self, start: int, tolerate_non_finite: bool) -> dict[str, Any]:
-    """Runs one batch, from its newest checkpoint if there is one, and keeps the results."""
+  def compute(
+    self, start: int, tolerate_non_finite: bool
+  ) -> tuple[dict[str, Any] | None, int]:
+    """Runs one batch, from its newest checkpoint if there is one, and keeps the results.
+
+    Returns:
+      Its results, on process 0, and the number of its members.
+    """
     values = jax.device_put(self._values(start), self.sharded)
     real = min(self.plan.batch, self.count - start)
     checkpoints = Checkpoints(self.directory / f"steps_{start:06d}")
     step, state, history = self._begin(checkpoints, values)
-    self.ctx.metrics.rewind(self.name, start, step)
+    if self.processes.writer:
+      self.ctx.metrics.rewind(self.name, start, step)
     saved = time.monotonic()
     with self.ctx.progress.task(
       f"{self.name}" + (f" {start}+{real}/{self.count}" if real < self.count else ""),
@@ -332,46 +365,131 @@ class _Batches:
       while step < self.steps:
         length = min(self.plan.chunk, self.steps - step)
         advance = self._function("advance", length)
-        state, measured = advance(values, self.operands, state)
+        state, measured = self._together(advance, values, self.operands, state)
         measured = jax.device_get(measured)
         history.append(measured)
         step += length
         if not tolerate_non_finite:
-          self._check_finite(measured, start, real, step, checkpoints)
-        shown = {k: v[:real, -1] for k, v in measured.items() if v.ndim == 2}
-        self.ctx.metrics.write(self.name, start, step, shown)
+          self._check_finite(measured, start, step, checkpoints)
+        last = {k: v[:, -1] for k, v in measured.items() if v.ndim == 2}
+        shown = self._whole(last)
+        if shown is not None:
+          shown = {k: v[:real] for k, v in shown.items()}
+          self.ctx.metrics.write(self.name, start, step, shown)
         task.advance(length)
         due = time.monotonic() - saved > self.ctx.checkpoint_every_s
-        if step < self.steps and (due or self.ctx.stop_requested):
-          checkpoints.save(step, {"state": state, "history": _join(history)})
+        if step < self.steps and self._save_now(due):
+          whole = self._whole(plain({"state": state, "history": _join(history)}))
+          if whole is not None:
+            checkpoints.save(step, whole)
           saved = time.monotonic()
           self.ctx.leave_if_asked()
       finish = self._function("finish")
       joined = jax.device_put(_join(history), self.sharded) if self.steps else {}
-      results = jax.device_get(finish(values, self.operands, state, joined))
+      results = jax.device_get(self._together(finish, values, self.operands, state, joined))
       if not self.steps:
         task.advance(1)
-    results = jax.tree.map(lambda x: np.asarray(x)[:real], results)
     if not tolerate_non_finite:
-      self._check_finite(results, start, real, step, checkpoints)
-    rundir.save_arrays(self._file(start), results)
-    checkpoints.clear()
+      self._check_finite(results, start, step, checkpoints)
+    results = self._whole(results)
+    if results is not None:
+      results = jax.tree.map(lambda x: np.asarray(x)[:real], results)
+      rundir.save_arrays(self._file(start), results)
+      checkpoints.clear()
     self.ctx.leave_if_asked()
-    return results
+    return results, real
 
   def _begin(self, checkpoints: Checkpoints, values):
     """The state to start from: (step, state, history)."""
+    step, tree = self._restore(checkpoints) if self.steps else (None, None)
+    if step is not None:
+      logging.info("%s: resumed at step %d", self.name, step)
+      return step, tree["state"], [jax.device_get(tree["history"])]
+    return 0, self._together(self._function("init"), values, self.operands), []
+
+  def _restore(self, checkpoints: Checkpoints):
+    """(step, tree) of the newest checkpoint, this process's part; (None, None) without."""
 
     def like(step):
       return {"state": self._state_like(), "history": self._history_like(step)}
 
-    step, tree = checkpoints.restore_latest(like) if self.steps else (None, None)
-    if step is not None:
-      logging.info("%s: resumed at step %d", self.name, step)
-      return step, tree["state"], [jax.device_get(tree["history"])]
-    return 0, self._function("init")(values, self.operands), []
+    if self.processes.count == 1:
+      return checkpoints.restore_latest(like)
 
-  def _check_finite(self, measured, start, real, step, checkpoints) -> None:
+    def whole_like(step):
+      def whole(x):
+        return np.empty((self.plan.batch, *x.shape[1:]), x.dtype)
+
+      return jax.tree.map(whole, plain_shapes(like(step)))
+
+    step, parts = None, None
+    if self.processes.writer:
+      step, found = checkpoints.restore_latest(whole_like)
+      leaves = jax.tree.leaves(found)
+      parts = [[leaf[low:high] for leaf in leaves] for low, high in self._bounds()]
+    step = self.processes.agree(self.name, step)
+    if step is None:
+      return None, None
+    own = self.processes.scatter(self.name, parts)
+    tree = jax.tree.structure(like(step)).unflatten(own)
+    return step, jax.device_put(typed(tree, like(step)), self.sharded)
+
+  # --- with the other processes
+
+  def _together(self, function: Callable, *args):
+    """`function(*args)`, unless a device of any process runs out of memory.
+
+    Raises:
+      JaxRuntimeError: one does; on all processes, which then go on in smaller batches.
+    """
+    found, full = None, None
+    try:
+      found = jax.block_until_ready(function(*args))
+    except jax.errors.JaxRuntimeError as error:
+      if "RESOURCE_EXHAUSTED" not in str(error):
+        raise
+      full = error
+    if self.processes.agree(self.name, full is not None, any):
+      raise full or jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: in another process")
+    return found
+
+  def _whole(self, tree: PyTree) -> PyTree | None:
+    """A tree of the batch's members on process 0, None elsewhere."""
+    if self.processes.count == 1:
+      return tree
+    leaves, structure = jax.tree.flatten(tree)
+    parts = self.processes.collect(self.name, jax.device_get(leaves))
+    if parts is None:
+      return None
+    return structure.unflatten([np.concatenate(leaf) for leaf in zip(*parts, strict=True)])
+
+  def _save_now(self, due: bool) -> bool:
+    """Whether process 0's clock or a signal to any process asks for a checkpoint."""
+    asked = [due, self.ctx.stop_requested is not None]
+
+    def decide(found):
+      return found[0][0] or any(stop for _, stop in found)
+
+    return self.processes.agree(self.name, asked, decide)
+
+  def _check_finite(self, measured, start: int, step: int, checkpoints: Checkpoints) -> None:
+    """Raises what the first process says that has a loss which is not finite."""
+    found = self._not_finite(measured, start, step)
+    message = self.processes.agree(self.name, found, first_given)
+    if message is None:
+      return
+    kept = checkpoints.newest()
+    raise NonFiniteError(
+      f"{self.name}: {message}; "
+      + (f"the last good checkpoint is '{kept}'. " if kept else "no checkpoint before it. ")
+      + "Try a smaller step size or look at the data."
+    )
+
+  def _not_finite(self, measured, start: int, step: int) -> str | None:
+    low, high = self._bounds()[self.processes.index]
+    real = min(high, self.count - start) - low
+    if real <= 0:  # its members only fill up the batch
+      return None
     for name, value in measured.items():
       if isinstance(value, Mapping) or not name.endswith("loss"):
         continue
@@ -381,15 +499,23 @@ class _Batches:
         first = step
         if self.steps and value.ndim >= 2:  # a history: say which step of the chunk
           first = step - value.shape[1] + 1 + int(np.argmax(bad[member]))
-        who = ", ".join(f"{k}={column[start + member]}" for k, column in self.columns.items())
-        kept = checkpoints.newest()
-        raise NonFiniteError(
-          f"{self.name}: {name} is not finite at step {first} of {self.steps} ({who}); "
-          + (
-            f"the last good checkpoint is '{kept}'. " if kept else "no checkpoint before it. "
-          )
-          + "Try a smaller step size or look at the data."
-        )
+        index = start + low + member
+        who = ", ".join(f"{k}={column[index]}" for k, column in self.columns.items())
+        return f"{name} is not finite at step {first} of {self.steps} ({who})"
+    return None
+
+
+def _deal(count: int, devices: Sequence[int]) -> list[int]:
+  """How many of each process's devices share so many members: evenly, one at least.
+
+  >>> _deal(5, [4, 4]), _deal(1, [4, 4]), _deal(100, [4, 2])
+  ([3, 2], [1, 1], [4, 2])
+  """
+  used = [1] * len(devices)
+  for _ in range(min(count, sum(devices)) - len(devices)):
+    free = [i for i, number in enumerate(devices) if used[i] < number]
+    used[min(free, key=lambda i: used[i])] += 1
+  return used
 
 
 def _in_groups(batched: Callable, group: int) -> Callable:

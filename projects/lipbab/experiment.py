@@ -85,7 +85,7 @@ def check(config):
 def run(config, ctx):
   """One network of the user's, or Table 1, Fig. 1 and the controls."""
   if config.network:
-    return single.run(config, ctx)
+    return ctx.processes.first_alone("search", lambda: single.run(config, ctx))
   seeds = ctx.seeds(config)
   results = {"table": {}, "ascent": {}, "ranges": {}, "curve": {}}
   for name in config.networks:
