@@ -3,9 +3,10 @@
     python -m benchmarks.killed_runs [PROJECT ...] [--kills=4] [--preset=smoke] [--seed=0]
 
 For every project (by default all): one undisturbed run, then `--kills` runs that get SIGKILL
-at a moment drawn uniformly from the time the first one took, and are started again with the
-same command. Each has to end with the same `results.json`, apart from times. Exits with 1 if
-one does not.
+at a moment drawn uniformly from the time a run takes, and are started again with the same
+command. Each has to end with the same `results.json`, apart from times and memory. A run that
+ends before its moment shows how long a run takes by now (its programs are compiled) and does
+not count; another one takes its place. Exits with 1 if a result differs.
 """
 
 import argparse
@@ -64,23 +65,23 @@ def main() -> None:
       finish(start(project, options.preset, base / "whole"))
       took = time.monotonic() - started
       expected = outcome(base / "whole")
-      for number in range(options.kills):
-        folder = base / str(number)
-        moment = draw.uniform(0, took)
+      killed = 0
+      while killed < options.kills:
+        folder = pathlib.Path(tempfile.mkdtemp(dir=place))
+        moment, started = draw.uniform(0, took), time.monotonic()
         process = start(project, options.preset, folder)
         try:
-          process.wait(moment)
-          state = "had ended"
+          process.communicate(timeout=moment)
+          took = min(took, time.monotonic() - started)
         except subprocess.TimeoutExpired:
           process.kill()
-          process.wait()
-          state = "killed"
-        process.stderr.close()
-        finish(start(project, options.preset, folder))
+          process.communicate()
+          finish(start(project, options.preset, folder))
+          killed += 1
         same = outcome(folder) == expected
         different += not same
-        verdict = "the same" if same else "DIFFERENT"
-        print(f"{project}: {state} after {moment:.1f} of {took:.1f} s: {verdict}", flush=True)
+        state = f"killed after {moment:.1f} of {took:.1f} s" if process.returncode else "whole"
+        print(f"{project}: {state}: {'the same' if same else 'DIFFERENT'}", flush=True)
   sys.exit(bool(different))
 
 

@@ -1,10 +1,12 @@
 """What the tests share."""
 
+import fcntl
 import json
 import os
 import pathlib
 import subprocess
 import sys
+from typing import NamedTuple
 
 import pytest
 
@@ -30,10 +32,10 @@ class CommandLine:
     """This environment, one device, and a compilation cache shared by the tests."""
     return {**os.environ, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT), **extra}
 
-  def start(self, *arguments, **extra):
-    """A running process with its output captured."""
+  def start(self, *arguments, prefix=(), **extra):
+    """A running process with its output captured; `prefix` is a command that starts it."""
     return subprocess.Popen(
-      [sys.executable, *map(str, arguments)],
+      [*prefix, sys.executable, *map(str, arguments)],
       cwd=ROOT,
       env=self.environment(**extra),
       stdout=subprocess.PIPE,
@@ -57,6 +59,34 @@ def without_times(path):
 def command():
   """Runs the repository's commands."""
   return CommandLine()
+
+
+class Smoke(NamedTuple):
+  """A finished smoke run that nothing disturbed: its directory, and what it printed."""
+
+  workdir: pathlib.Path
+  output: str
+
+
+@pytest.fixture(scope="session")
+def smoke(tmp_path_factory):
+  """name of a project -> its `Smoke`, run once for all tests of all workers."""
+  base = tmp_path_factory.getbasetemp()
+  if os.environ.get("PYTEST_XDIST_WORKER"):  # which has a folder of its own in there
+    base = base.parent
+
+  def run(name):
+    workdir, printed = base / f"smoke_{name}", base / f"smoke_{name}.txt"
+    with open(base / f"smoke_{name}.lock", "w") as lock:
+      fcntl.flock(lock, fcntl.LOCK_EX)
+      if not printed.exists():
+        config = f"--config=configs/{name}.py:smoke"
+        done = CommandLine().run("-m", f"projects.{name}.main", config, f"--workdir={workdir}")
+        assert done.returncode == 0, done.stderr
+        printed.write_text(done.stdout)
+    return Smoke(workdir, printed.read_text())
+
+  return run
 
 
 @pytest.fixture

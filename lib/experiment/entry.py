@@ -15,7 +15,7 @@ from typing import Any
 from absl import app, flags, logging
 from ml_collections import ConfigDict
 
-from lib.experiment import configs
+from lib.experiment import accelerators, configs
 from lib.experiment.claims import Claim
 from lib.experiment.errors import UserError, did_you_mean
 from lib.experiment.program import bind
@@ -29,6 +29,7 @@ _FLAGS = {
   "only": "'report' makes claims, figures and report of a finished run again",
   "devices": "devices that a CPU is divided into to share the members (default: its cores)",
   "memory_gb": "memory that a batch of members may take on a device",
+  "precision": "of float32 products on accelerators; a CPU computes the same under all three:",
   "coordinator": "HOST:PORT of process 0, when several processes share the run",
   "processes": "how many processes share the run; SLURM gives all three by itself",
   "process": "which of them this one is, from 0; process 0 writes",
@@ -109,6 +110,8 @@ def _define_flags() -> None:
   flags.DEFINE_enum("only", None, ["report"], _FLAGS["only"])
   flags.DEFINE_integer("devices", None, _FLAGS["devices"], lower_bound=1)
   flags.DEFINE_float("memory_gb", None, _FLAGS["memory_gb"], lower_bound=1e-3)
+  choices = list(accelerators.PRECISIONS)
+  flags.DEFINE_enum("precision", accelerators.PRECISION, choices, _FLAGS["precision"])
   flags.DEFINE_string("coordinator", None, _FLAGS["coordinator"])
   flags.DEFINE_integer("processes", None, _FLAGS["processes"])
   flags.DEFINE_integer("process", None, _FLAGS["process"])
@@ -159,7 +162,11 @@ def _help(project: Project) -> str:
     "",
   ]
   width = max(map(len, _FLAGS))
-  lines += [f"  --{name:<{width}}  {text}" for name, text in _FLAGS.items()]
+  for name, text in _FLAGS.items():
+    lines.append(f"  --{name:<{width}}  {text}")
+    if name == "precision":
+      lines += [f"    {'':<{width}}  {k}: {v}" for k, v in accelerators.PRECISIONS.items()]
+      lines[-len(accelerators.PRECISIONS)] += " (the default)"
   config = configs.load(f"configs/{project.name}.py")
   lines += ["", f"keys of configs/{project.name}.py and their defaults:", ""]
   lines += [f"  --config.{key}={value!r}" for key, value in configs.flatten(config).items()]
@@ -186,6 +193,7 @@ def _start(project: Project, overrides: Sequence[tuple[str, str]]) -> None:
   place = processes.place(options.coordinator, options.processes, options.process)
   config = configs.load(options.config or f"configs/{project.name}.py")
   config = configs.override(config, overrides)
+  overridden = bool(overrides or options.sweep or options.precision != accelerators.PRECISION)
   together = processes.join(place, options.peer_timeout_s)
   sys.exit(
     together.run(
@@ -197,8 +205,9 @@ def _start(project: Project, overrides: Sequence[tuple[str, str]]) -> None:
         only=options.only,
         devices=options.devices,
         memory_gb=options.memory_gb,
+        precision=options.precision,
         checkpoint_every_s=options.checkpoint_every_s,
-        overridden=bool(overrides or options.sweep),
+        overridden=overridden,
         processes=together,
       )
     )
@@ -214,6 +223,7 @@ def run(
   only: str | None = None,
   devices: int | None = None,
   memory_gb: float | None = None,
+  precision: str = accelerators.PRECISION,
   checkpoint_every_s: float = 20.0,
   overridden: bool = False,
   processes: Any = None,
@@ -222,7 +232,7 @@ def run(
 
   Of several `processes` all run the project, and the first does everything else.
   """
-  _configure_jax(devices)
+  _configure_jax(devices, precision)
   from lib.experiment import context, progress, rundir
   from lib.experiment import sweep as sweep_module
   from lib.experiment.processes import Processes
@@ -237,13 +247,17 @@ def run(
   identity = {"project": project.name, **configs.as_json(config)}
   if axes:
     identity["sweep"] = {axis.key: list(axis.values) for axis in axes}
+  identity["precision"] = precision
+  earlier = {"precision": accelerators.PRECISION}
   workdir = workdir or _default_workdir(project, config, identity, overridden)
   processes = processes or Processes()
   writer = processes.writer
   if not writer:
     logging.set_verbosity(logging.ERROR)
   with contextlib.ExitStack() as stack:
-    directory = stack.enter_context(rundir.RunDirectory(workdir, identity)) if writer else None
+    directory = None
+    if writer:
+      directory = stack.enter_context(rundir.RunDirectory(workdir, identity, earlier))
     processes.agree("the config", identity, _the_same)
     bars = progress.Progress(None if writer else io.StringIO())
     path = pathlib.Path(workdir)
@@ -297,8 +311,8 @@ def _the_same(identities: Sequence[Mapping[str, Any]]) -> None:
       )
 
 
-def _configure_jax(devices: int | None) -> None:
-  """Devices and the persistent compilation cache; the only place that configures JAX."""
+def _configure_jax(devices: int | None, precision: str) -> None:
+  """Devices, precision and the cache of compiled programs; all that is configured of JAX."""
   import jax
 
   # XLA runs batched products on one thread of a CPU device: members over as many devices as
@@ -310,6 +324,8 @@ def _configure_jax(devices: int | None) -> None:
   except RuntimeError:  # JAX has been used before, as in a notebook
     if devices is not None and jax.local_device_count() != devices:
       raise
+  accelerators.devices(devices)
+  jax.config.update("jax_default_matmul_precision", precision)
   if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
     home = pathlib.Path(os.environ.get("XDG_CACHE_HOME", pathlib.Path.home() / ".cache"))
     jax.config.update("jax_compilation_cache_dir", str(home / "ansatz" / "xla"))
@@ -367,6 +383,8 @@ def _header(project, config, ctx) -> dict[str, Any]:
     "versions": report.versions(),
     "backend": jax.default_backend(),
     "devices": [f"{d.device_kind} {i}" for i, d in enumerate(jax.devices())],
+    "precision": jax.config.jax_default_matmul_precision,
+    "peak_memory": accelerators.peak_memory(),
     "wall_s": ctx.total("wall_s"),
     "compile_s": ctx.total("compile_s"),
   }
@@ -389,8 +407,8 @@ def _finish(project, config, directory, ctx, measured, only) -> None:
   file = directory.path / "results.json"
   if only == "report" and file.exists():  # the run's own times and versions stay
     old = json.loads(file.read_text("utf-8"))
-    for key in ("versions", "backend", "devices", "wall_s", "compile_s"):
-      results[key] = old[key]
+    for key in ("versions", "backend", "devices", "peak_memory", "wall_s", "compile_s"):
+      results[key] = old.get(key)
   figures = [figure for figure in project.figures if figure.applies(measured)]
   paths = report.draw(directory.path, figures, measured)
   directory.write_json("results.json", results)
@@ -401,9 +419,7 @@ def _finish(project, config, directory, ctx, measured, only) -> None:
     console.print("The sizes of smoke show that everything runs; its verdicts mean little.")
   _print_paths(console, "figures", paths)
   _print_paths(console, "report", [directory.path / "report.md", file])
-  console.print(
-    f"{results['wall_s']:.1f} s, of which {results['compile_s']:.1f} s compiling.",
-  )
+  _print_cost(console, results)
 
 
 def _finish_sweep(project, config, directory, ctx, axes, measured) -> None:
@@ -423,7 +439,14 @@ def _finish_sweep(project, config, directory, ctx, axes, measured) -> None:
     where = ", ".join(f"{axis.key}={row[axis.key]}" for axis in axes)
     console.print(f"not finite: {where}")
   _print_paths(console, "members", [directory.path / n for n in ("sweep.csv", "measured.npz")])
-  console.print(f"{results['wall_s']:.1f} s, of which {results['compile_s']:.1f} s compiling.")
+  _print_cost(console, results)
+
+
+def _print_cost(console, results: Mapping[str, Any]) -> None:
+  from lib.experiment import report
+
+  for line in report.cost(results):
+    console.print(f"{line}.", soft_wrap=True)
 
 
 def _print_paths(console, title: str, paths: Sequence[pathlib.Path]) -> None:

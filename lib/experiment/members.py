@@ -120,9 +120,11 @@ def run_members(
 
   Raises:
     NonFiniteError: a loss is not finite.
-    UserError: the disk is full, or one member alone does not fit the device's memory.
+    UserError: the disk is full, an operand holds a NaN, or one member alone does not fit
+      the device's memory.
   """
   columns, shape = grid(over)
+  _refuse_nan(name, operands)
   count = int(np.prod(shape))
   batches = _Batches(ctx, name, program, config, operands, columns, count)
   parts, start = [], 0
@@ -131,8 +133,8 @@ def run_members(
     if not length:
       try:
         part, length = batches.compute(start, tolerate_non_finite)
-      except jax.errors.JaxRuntimeError as error:
-        if "RESOURCE_EXHAUSTED" not in str(error):
+      except (jax.errors.JaxRuntimeError, MemoryError) as error:
+        if not _out_of_memory(error):
           raise
         batches.shrink(error)
         continue
@@ -188,7 +190,7 @@ class _Batches:
     self.plan = Plan(_up(self.count, self.devices), min(chunk, max(1, self.steps)))
     budget = self.ctx.memory_budget * self.devices
     for _ in range(8):
-      needed = self._memory()
+      needed = self._memory_or_too_much()
       if needed <= budget or self.plan.batch <= self.devices:
         break
       batch = max(self.devices, int(self.plan.batch * budget / needed))
@@ -204,6 +206,16 @@ class _Batches:
         budget / 2**30,
       )
     return self.plan
+
+  def _memory_or_too_much(self) -> float:
+    """`_memory`, or twice the budget where the compiler finds that it cannot fit."""
+    try:
+      return self._memory()
+    except jax.errors.JaxRuntimeError as error:
+      if not _out_of_memory(error) or self.plan.batch <= self.devices:
+        raise
+      logging.warning("%s: a batch of %d does not fit", self.name, self.plan.batch)
+      return 2.0 * self.ctx.memory_budget * self.devices
 
   def _memory(self) -> int:
     """Bytes that the larger of the compiled functions takes on all devices together."""
@@ -529,6 +541,27 @@ def _in_groups(batched: Callable, group: int) -> Callable:
     return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), out)
 
   return run
+
+
+def _out_of_memory(error: Exception) -> bool:
+  """Whether memory ran out: accelerators, compilers, the CPU and NumPy say it differently."""
+  words = ("RESOURCE_EXHAUSTED", "Out of memory")
+  return isinstance(error, MemoryError) or any(w in str(error) for w in words)
+
+
+def _refuse_nan(name: str, operands: PyTree) -> None:
+  """Raises a `UserError` for data with a NaN in them: every number from there would be one."""
+  for path, leaf in jax.tree_util.tree_leaves_with_path(operands):
+    if not jax.numpy.issubdtype(jax.numpy.result_type(leaf), np.inexact):
+      continue
+    bad = np.isnan(np.asarray(leaf))
+    if bad.any():
+      what = jax.tree_util.keystr(path, simple=True, separator=".")
+      first = tuple(np.argwhere(bad)[0].tolist())
+      raise UserError(
+        f"{name}: the data{f' ({what})' if what else ''} of shape {bad.shape} hold "
+        f"{bad.sum()} NaN, the first at {first}; clean them: no result would be a number."
+      )
 
 
 def _nearest_divisor(count: int, target: float) -> int:

@@ -27,11 +27,17 @@ class Clock:
     self.started = time.perf_counter()
     self.compile_s = 0.0
     self._explicit = False
+    self._heard = self.started
     jax.monitoring.register_event_duration_secs_listener(self._listen)
 
   def _listen(self, event: str, duration: float, **_):
-    if event in self._EVENTS and not self._explicit:
-      self.compile_s += duration
+    if event not in self._EVENTS:
+      return
+    # JAX takes durations from the calendar clock, which may jump: no event can have lasted
+    # longer than the time since the one before it.
+    before, self._heard = self._heard, time.perf_counter()
+    if not self._explicit:
+      self.compile_s += min(max(duration, 0.0), self._heard - before)
 
   @contextlib.contextmanager
   def compiling(self):

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from absl import logging
 
+from lib.experiment import accelerators
 from lib.experiment import claims as claims_module
 
 _PACKAGES = ("ansatz", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
@@ -76,8 +77,12 @@ def flat_metrics(found: Mapping[str, Any]) -> dict[str, float | int]:
 
 
 def without_times(results: Mapping[str, Any]) -> dict[str, Any]:
-  """`results.json` but for what differs between two identical runs: times and the commit."""
-  kept = {k: v for k, v in results.items() if k not in ("wall_s", "compile_s")}
+  """`results.json` but for what differs between two identical runs.
+
+  That is times, the memory taken, and the commit.
+  """
+  costs = ("wall_s", "compile_s", "peak_memory")
+  kept = {k: v for k, v in results.items() if k not in costs}
   kept["versions"] = {k: v for k, v in results["versions"].items() if k != "commit"}
   kept["metrics"] = {
     key: value
@@ -137,6 +142,19 @@ def _count(rows, verdict: str) -> int:
   return sum(row["verdict"] == verdict for row in rows)
 
 
+def cost(results: Mapping[str, Any]) -> list[str]:
+  """Lines on what a run took: seconds, devices, memory."""
+  count = len(results["devices"])
+  where = f"{count} {results['backend']} device{'s' if count > 1 else ''}"
+  lines = [
+    f"{results['wall_s']:.1f} s, of which {results['compile_s']:.1f} s compiling",
+    f"{where} ({results['devices'][0].rsplit(' ', 1)[0]}), precision {results['precision']}",
+  ]
+  if results.get("peak_memory"):  # directories of earlier versions have none
+    lines.append(accelerators.memory_text(results["peak_memory"]))
+  return lines
+
+
 def markdown(results: Mapping[str, Any], figures: Sequence[Figure], summary: str) -> str:
   """`report.md`: claims with their reasons, figures, metrics, and how it was run."""
   lines = [f"# {results['project']} ({results['preset']})", "", summary, "", "## Claims", ""]
@@ -160,8 +178,7 @@ def markdown(results: Mapping[str, Any], figures: Sequence[Figure], summary: str
   lines += [f"| {key} | {value:.6g} |" for key, value in results["metrics"].items()]
   lines += ["", "## Run", ""]
   lines += [
-    f"- {results['wall_s']:.1f} s, of which {results['compile_s']:.1f} s compiling",
-    f"- {results['backend']}: {', '.join(results['devices'])}",
+    *(f"- {line}" for line in cost(results)),
     f"- {', '.join(f'{k} {v}' for k, v in results['versions'].items())}",
   ]
   return "\n".join(lines) + "\n"

@@ -26,13 +26,24 @@ class RunDirectory:
   was measured; claims and figures are computed from it), `figures/`, `checkpoints/` (one
   folder a stage) and TensorBoard events in `tensorboard/`.
 
+  Args:
+    path: of the directory; it is made if need be.
+    config: what it belongs to.
+    earlier: values of keys that directories made by earlier versions did not record.
+
   Raises:
     UserError: the path cannot be written to, another process runs in it, or it was made
       with another config.
   """
 
-  def __init__(self, path: str | os.PathLike, config: Mapping[str, Any]):
+  def __init__(
+    self,
+    path: str | os.PathLike,
+    config: Mapping[str, Any],
+    earlier: Mapping[str, Any] | None = None,
+  ):
     self.path = pathlib.Path(path)
+    self._earlier = dict(earlier or {})
     try:
       self.path.mkdir(parents=True, exist_ok=True)
       self._lock = open(self.path / ".lock", "a+")  # noqa: SIM115 (held until close)
@@ -63,7 +74,7 @@ class RunDirectory:
       raise UserError(
         f"'{file}' is not valid JSON; restore it or choose another --workdir."
       ) from error
-    differing = difference(found, config)
+    differing = difference(self._earlier | found, config)
     if differing:
       raise UserError(
         f"'{self.path}' was made with another config ({'; '.join(differing[:5])}"
@@ -105,23 +116,30 @@ def difference(old: Mapping[str, Any], new: Mapping[str, Any], prefix="") -> lis
 
 @contextlib.contextmanager
 def explain_full_disk(path: str | os.PathLike) -> Iterator[None]:
-  """Turns a full disk into one clear error."""
+  """Turns a disk that is full, or no longer writable, into one clear error."""
   try:
     yield
   except Exception as error:
-    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-    if full or "No space left" in str(error) or "RESOURCE_EXHAUSTED: write" in str(error):
+    text, number = str(error), getattr(error, "errno", None)
+    full = ("No space left", "RESOURCE_EXHAUSTED: write")
+    closed = ("Read-only file system", "Permission denied", "PERMISSION_DENIED")
+    if number in (errno.ENOSPC, errno.EDQUOT) or any(words in text for words in full):
       raise UserError(
         f"No space left while writing '{path}'; what was written before is kept: free some "
         "space and run the same command again to go on."
+      ) from error
+    if number in (errno.EROFS, errno.EACCES) or any(words in text for words in closed):
+      raise UserError(
+        f"'{path}' cannot be written; what was written before is kept: make its directory "
+        "writable and run the same command again to go on."
       ) from error
     raise
 
 
 def write_whole(path: pathlib.Path, write: Callable[[BinaryIO], Any]) -> pathlib.Path:
   """Writes a file beside its place and renames it, so that it is never seen half written."""
-  path.parent.mkdir(parents=True, exist_ok=True)
   with explain_full_disk(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
       with os.fdopen(handle, "wb") as file:

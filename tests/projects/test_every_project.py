@@ -31,27 +31,8 @@ def _command(name, workdir):
   )
 
 
-@pytest.fixture(scope="module")
-def smoke(tmp_path_factory):
-  """name -> (run directory of a finished smoke run, its output, its seconds)."""
-  from tests.conftest import CommandLine
-
-  done = {}
-
-  def run(name):
-    if name not in done:
-      workdir = tmp_path_factory.mktemp(name)
-      started = time.monotonic()
-      process = CommandLine().run(*_command(name, workdir))
-      assert process.returncode == 0, process.stderr
-      done[name] = workdir, process.stdout, time.monotonic() - started
-    return done[name]
-
-  return run
-
-
 def test_smoke_run_and_its_results(name, smoke):
-  workdir, output, _ = smoke(name)
+  workdir, output = smoke(name)
   results = json.loads((workdir / "results.json").read_text())
   assert (results["project"], results["preset"]) == (name, "smoke")
   assert isinstance(results["config"]["seed"], int)
@@ -71,18 +52,28 @@ def test_smoke_run_and_its_results(name, smoke):
   assert "claims:" in output
 
 
-@pytest.mark.parametrize("share", [0.35, 0.7])
-def test_killed_smoke_run_resumes_to_the_identical_results(
-  name, smoke, command, comparable, tmp_path, share
+def _progress(workdir):
+  """Compiled chunks and stages that a run has done."""
+  metrics = workdir / "metrics.jsonl"
+  lines = metrics.read_bytes().count(b"\n") if metrics.exists() else 0
+  return lines + len(list(workdir.glob("checkpoints/*/result.npz")))
+
+
+def test_smoke_run_killed_twice_ends_with_the_identical_results(
+  name, smoke, command, comparable, tmp_path
 ):
-  workdir, _, seconds = smoke(name)
-  process = command.start(*_command(name, tmp_path), "--checkpoint_every_s=0")
-  time.sleep(share * seconds)
-  process.send_signal(signal.SIGKILL)
-  process.wait()
+  whole = smoke(name).workdir
+  for share in (1 / 3, 2 / 3):
+    process = command.start(*_command(name, tmp_path), "--checkpoint_every_s=0")
+    while _progress(tmp_path) < share * _progress(whole):
+      assert process.poll() is None, process.communicate()
+      time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert not (tmp_path / "results.json").exists()
   again = command.run(*_command(name, tmp_path), "--checkpoint_every_s=0")
   assert again.returncode == 0, again.stderr
-  assert comparable(tmp_path / "results.json") == comparable(workdir / "results.json")
+  assert comparable(tmp_path / "results.json") == comparable(whole / "results.json")
 
 
 def test_help_shows_the_config(name, command):

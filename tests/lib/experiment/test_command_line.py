@@ -3,7 +3,6 @@
 import csv
 import json
 import os
-import pathlib
 import signal
 import subprocess
 import time
@@ -11,35 +10,10 @@ import time
 import numpy as np
 import pytest
 
-pytestmark = pytest.mark.xdist_group("command_line")  # they share a finished run
+from tests.conftest import ROOT
+from tests.lib.experiment.conftest import MAIN, SLOW, TOY, wait_for, written
 
-TOY = pathlib.Path(__file__).parent / "toy"
-MAIN = (TOY / "main.py", f"--config={TOY / 'config.py'}")
-SLOW = (TOY / "main.py", f"--config={TOY / 'config.py'}:slow", "--checkpoint_every_s=0")
-
-
-def _wait_for(condition, process, seconds=120):
-  deadline = time.monotonic() + seconds
-  while not condition():
-    assert process.poll() is None, process.communicate()
-    assert time.monotonic() < deadline, "the run did not get there"
-    time.sleep(0.02)
-
-
-def _written(workdir):
-  file = workdir / "metrics.jsonl"
-  return len(file.read_text().splitlines()) if file.exists() else 0
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-  """A finished slow run that nothing disturbed."""
-  from tests.conftest import CommandLine
-
-  workdir = tmp_path_factory.mktemp("finished")
-  done = CommandLine().run(*SLOW, f"--workdir={workdir}")
-  assert done.returncode == 0, done.stderr
-  return workdir
+pytestmark = pytest.mark.xdist_group("toy")  # they share a finished run
 
 
 def test_run_leaves_everything(finished):
@@ -52,16 +26,16 @@ def test_run_leaves_everything(finished):
   assert (finished / "figures" / "loss.png").read_bytes()[:4] == b"\x89PNG"
   assert "| **converges**" in (finished / "report.md").read_text()
   rows = [json.loads(line) for line in (finished / "metrics.jsonl").read_text().splitlines()]
-  assert [r["step"] for r in rows if r["stage"] == "first"] == list(range(5, 101, 5))
+  assert [r["step"] for r in rows if r["stage"] == "first"] == list(range(10, 101, 10))
   assert list((finished / "tensorboard").iterdir())
 
 
-@pytest.mark.parametrize("lines", [3, 24])
+@pytest.mark.parametrize("lines", [3, 14])
 def test_killed_run_resumes_to_the_identical_end(
   command, comparable, finished, tmp_path, lines
 ):
   process = command.start(*SLOW, f"--workdir={tmp_path}")
-  _wait_for(lambda: _written(tmp_path) >= lines, process)
+  wait_for(lambda: written(tmp_path) >= lines, process)
   process.send_signal(signal.SIGKILL)
   process.wait()
   assert not (tmp_path / "results.json").exists()
@@ -80,7 +54,7 @@ def test_killed_run_resumes_to_the_identical_end(
 def test_sigterm_saves_and_leaves(command, comparable, finished, tmp_path):
   arguments = [a for a in SLOW if "checkpoint_every" not in str(a)]  # no periodic checkpoint
   process = command.start(*arguments, f"--workdir={tmp_path}")
-  _wait_for(lambda: _written(tmp_path) >= 3, process)
+  wait_for(lambda: written(tmp_path) >= 3, process)
   process.send_signal(signal.SIGTERM)
   _, err = process.communicate(timeout=60)
   assert process.returncode == 143
@@ -93,7 +67,7 @@ def test_sigterm_saves_and_leaves(command, comparable, finished, tmp_path):
 
 def test_damaged_newest_checkpoint_is_skipped(command, comparable, finished, tmp_path):
   process = command.start(*SLOW, f"--workdir={tmp_path}")
-  _wait_for(lambda: _written(tmp_path) >= 6, process)
+  wait_for(lambda: written(tmp_path) >= 6, process)
   process.send_signal(signal.SIGKILL)
   process.wait()
   manifests = sorted(tmp_path.glob("checkpoints/first/steps_*/step_*.json"))
@@ -119,7 +93,7 @@ def test_finished_run_is_not_run_again(command, comparable, finished):
 
 def test_second_run_on_a_directory_is_refused(command, tmp_path):
   first = command.start(*SLOW, f"--workdir={tmp_path}")
-  _wait_for(lambda: (tmp_path / "config.json").exists(), first)
+  wait_for(lambda: (tmp_path / "config.json").exists(), first)
   second = command.run(*SLOW, f"--workdir={tmp_path}")
   first.kill()
   first.communicate()
@@ -245,6 +219,16 @@ def test_sweep_marks_a_member_that_diverges(command, tmp_path):
   assert done.returncode == 0, done.stderr
   assert "not finite: step_size=4.2" in done.stdout
   assert json.loads((tmp_path / "results.json").read_text())["metrics"]["members_failed"] == 1
+
+
+def test_importing_the_library_leaves_slow_packages_alone(command):
+  subjects = [path.parent.name for path in (ROOT / "lib").glob("*/__init__.py")]
+  code = f"import {', '.join(f'lib.{s}' for s in subjects)}, sys; print(*sys.modules)"
+  done = command.run("-c", code)
+  assert done.returncode == 0, done.stderr
+  slow = {"matplotlib", "sklearn", "scipy.stats", "orbax", "tensorboardX", "diffrax"}
+  assert not slow & set(done.stdout.split())
+  assert "lib.verification" in done.stdout.split()
 
 
 def test_help_and_list(command):

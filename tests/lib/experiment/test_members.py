@@ -101,6 +101,32 @@ def test_out_of_memory_halves_the_batch(tmp_path, monkeypatch, caplog):
   np.testing.assert_allclose(found["x"][4, 1], _reference(7, 2.0)[0], rtol=1e-5)
 
 
+def test_a_program_too_large_to_compile_is_cut(tmp_path, monkeypatch, caplog):
+  """The compiler refuses batches above three members, as those of accelerators do."""
+  memory = members._Batches._memory
+
+  def scarce(self):
+    if self.plan.batch > 3:
+      raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Ran out of memory in hbm")
+    return memory(self)
+
+  monkeypatch.setattr(members._Batches, "_memory", scarce)
+  with caplog.at_level("WARNING"):
+    found = Context(tmp_path).members("walk", _program(), _config(), jnp.float32(1.0), OVER)
+  assert "a batch of 10 does not fit" in caplog.text
+  assert json.loads((tmp_path / "checkpoints/walk/plan.json").read_text())["batch"] <= 3
+  np.testing.assert_allclose(found["x"][4, 1], _reference(7, 2.0)[0], rtol=1e-5)
+
+
+def test_the_state_of_a_chunk_is_donated(tmp_path):
+  """What goes into a chunk of steps shares its memory with what comes out."""
+  ctx, width = Context(tmp_path), 1024
+  ctx.members("walk", _program(width), _config(), jnp.float32(1.0), {"seed": range(10)})
+  (advance,) = (function for key, (function, _) in ctx.compiled.items() if "advance" in key)
+  state = 10 * (4 * width + 8)  # positions, and keys of two words
+  assert advance.memory_analysis().alias_size_in_bytes == state
+
+
 def test_program_called_as_one_function_equals_members(tmp_path):
   program, config = _program(), _config()
   found = Context(tmp_path).members(

@@ -230,10 +230,9 @@ def test_residual_network_and_fake_inputs():
   assert shapes["test_accuracy"].shape == shapes["mic_layer_sum"].shape == ()
 
 
-def test_smoke_preset_end_to_end(tmp_path):
-  done = launch("--config=configs/capacity.py:smoke", f"--workdir={tmp_path}/run", cwd=ROOT)
-  assert done.returncode == 0, done.stderr
-  results = json.loads((tmp_path / "run" / "results.json").read_text())
+def test_smoke_preset_end_to_end(smoke):
+  workdir = smoke("capacity").workdir
+  results = json.loads((workdir / "results.json").read_text())
   assert results["project"] == "capacity" and results["preset"] == "smoke"
   for cell in results["config"]["cells"]:
     assert 0 <= results["metrics"][f"test_accuracy/{cell}"] <= 1
@@ -241,7 +240,7 @@ def test_smoke_preset_end_to_end(tmp_path):
   verdicts = {"reproduced", "partly", "not_reproduced", "not_tested"}
   assert {row["verdict"] for row in results["claims"]} <= verdicts
   assert all(row["why"] for row in results["claims"])
-  figures = {path.stem for path in (tmp_path / "run" / "figures").glob("*.png")}
+  figures = {path.stem for path in (workdir / "figures").glob("*.png")}
   assert figures == {
     "tables",
     "gains",

@@ -42,7 +42,7 @@ def finish(config, target, state, history):
   return {"x": state["x"], "final_loss": history["loss"][-1], "losses": history["loss"]}
 
 
-PROGRAM = Program(init, step, finish, steps=lambda config: config.steps)
+PROGRAM = Program(init, step, finish, steps=lambda config: config.steps, chunk=10)
 
 
 def run(config, ctx):
