@@ -20,7 +20,7 @@ def test_live_line_is_its_text_alone():
   with progress.Progress(stream) as bars, bars.line("certified") as show:
     show("1 ≤ L ≤ 2")
   assert "certified  1 ≤ L ≤ 2" in stream.getvalue()
-  assert "left" not in stream.getvalue() and "?" not in stream.getvalue()
+  assert "left" not in stream.getvalue() and "0/?" not in stream.getvalue()
 
 
 def test_bars_show_how_far_they_are():
