@@ -1,27 +1,32 @@
 """Exact Lipschitz constants: time, ablation, scale.
 
-    python -m benchmarks.lipbab [exact] [ablation] [digits] [wide] [--seeds=6] [--seconds=60]
+    python -m benchmarks.lipbab exact|shell|ablation|digits|wide ... [--seeds=6] [--seconds=60]
 
-Prints, from one run each:
+Each part takes at most three minutes on two cores (digits: with one of `--bounds`):
   exact     networks of size (10,30,30,30,3) on [0, 0.1]^10, p = 2, factor 1, one a seed:
             seconds, sub-problems and linear programs of this program and of the algorithm as
             printed (our code with the printed options: the same solver of linear programs,
             one sub-problem at a time), and their ratios. The authors' program takes 33.5 s,
             663 sub-problems and 6274 programs for its network of this size on two cores;
-  ablation  the same by parts, from the printed algorithm to ours, for the seed whose printed
-            tree is nearest to 663 sub-problems;
+  shell     seconds of the whole command for one such network (seed 2), three times;
+  ablation  the same by parts, from the printed algorithm to ours, and ours without each part:
+            sums over the seeds;
   digits    a digits classifier 64-100-100-10: the largest radius at which factor 1.5 is
-            reached in so many seconds, with interval bounds and with ours, and sub-problems at
-            equal factor and radius;
-  wide      784-100-100-10 on boxes around an image: bounds over time.
+            reached in so many seconds, with interval bounds or with ours (`--bounds`); with
+            `--radius`, sub-problems of both at factor 1.5 on one box;
+  wide      784-100-100-10 on boxes around an image: bounds over a quarter of the seconds each.
 """
 
 import argparse
+import pathlib
+import subprocess
+import sys
+import tempfile
 import time
 
 import numpy as np
 
-from lib.verification import lipschitz_constant
+from lib.verification import lipschitz_constant, to_npz
 from projects.lipbab import training
 from projects.lipbab.experiment import variants
 
@@ -39,7 +44,7 @@ def text(result):
 
 
 def exact(seeds, limit):
-  """Rows of (seed, ours, printed)."""
+  """One line a seed, and the seed whose printed tree is nearest to the authors'."""
   rows = []
   lipschitz_constant(network_of("sd1", 0), 0.0, 0.1)  # imports
   for seed in range(seeds):
@@ -63,53 +68,86 @@ def exact(seeds, limit):
     f"printed; {AUTHORS['seconds'] / ours.seconds:.0f} × faster than the authors' program on "
     f"theirs (goal 100), {ours.seconds:.2f} s (goal 0.3)"
   )
-  return nearest[0]
 
 
-def ablation(seed):
-  """One line a rung."""
-  network = network_of("sd3", seed)
-  print(f"{'rung':12} {'sub-problems':>12} {'programs':>9} {'seconds':>8}")
-  for name, options in variants().items():
-    found = lipschitz_constant(network, 0.0, 0.1, **options)
-    print(f"{name:12} {found.nodes:12} {found.lps:9} {found.seconds:8.2f}", flush=True)
-  for name, options in (
-    ("no cuts", {"cuts": False}),
-    ("no points", {"reuse": False}),
-    ("first unit", {"score": "first"}),
-    ("relaxation", {"relaxation": True}),
-    ("no batches", {"batch": 1}),
-  ):
-    found = lipschitz_constant(network, 0.0, 0.1, **options)
-    print(f"ours, {name:10} {found.nodes:8} {found.lps:9} {found.seconds:8.2f}", flush=True)
+def shell():
+  """The command of the README, from the shell."""
+  network = network_of("sd3", 2)
+  with tempfile.TemporaryDirectory() as folder:
+    folder = pathlib.Path(folder)
+    path = to_npz(folder / "net.npz", [w.T for w in network.weights], network.biases)
+    command = [sys.executable, "-m", "projects.lipbab.main", "--config=configs/lipbab.py"]
+    command += [f"--config.network={path}", "--config.lower=0.0", "--config.upper=0.1"]
+    times = []
+    for i in range(3):
+      began = time.perf_counter()
+      subprocess.run(
+        [*command, f"--workdir={folder / str(i)}"],
+        check=True,
+        cwd=pathlib.Path(__file__).parents[1],
+        stdout=subprocess.DEVNULL,
+      )
+      times.append(time.perf_counter() - began)
+  print(f"from the shell: {', '.join(f'{t:.1f} s' for t in times)} (goal 6 s)")
 
 
-def digits(seconds):
-  """Largest radii, and sub-problems at the radius that both reach."""
+def ablation(seeds):
+  """One line a rung, sums over the seeds."""
+  networks = [network_of("sd3", seed) for seed in range(seeds)]
+  rungs = {**variants(), "ours": {}}
+  rungs |= {
+    "ours, no quadratic bound": {"sector": False},
+    "ours, no bounds on cuts": {"cuts": False},
+    "ours, no known points": {"reuse": False},
+    "ours, first unit": {"score": "first"},
+    "ours, with relaxation": {"relaxation": True},
+    "ours, no batches": {"batch": 1},
+  }
+  lipschitz_constant(networks[0], 0.0, 0.1)  # imports
+  print(f"{'rung':24} {'sub-problems':>12} {'programs':>9} {'seconds':>8}")
+  for name, options in rungs.items():
+    found = [lipschitz_constant(network, 0.0, 0.1, **options) for network in networks]
+    nodes, lps, spent = (
+      sum(getattr(r, k) for r in found) for k in ("nodes", "lps", "seconds")
+    )
+    print(f"{name:24} {nodes:12} {lps:9} {spent:8.2f}", flush=True)
+
+
+RUNGS = {"interval": "effect", "ours": "sector"}
+
+
+def digits(seconds, names, only):
+  """Largest radii, or sub-problems on one box."""
   arrays = training.digits_networks((100, 100), 60, [0])
   network, centre = training.network(arrays, 0), arrays["centre"][0]
-  reached = {}
-  for name in ("effect", "sector"):
-    options, radius, best = variants()[name], 0.00125, 0.0
-    while True:
-      found = lipschitz_constant(
-        network, centre - radius, centre + radius, 2, 1.5, time_limit=seconds, **options
-      )
-      print(
-        f"{name}: radius {radius:.5f}, {found.lower_bound:.3f} ≤ L ≤ {found.upper_bound:.3f}, "
-        f"{found.nodes} sub-problems, {found.seconds:.1f} s",
-        flush=True,
-      )
-      if not found.finished:
-        break
-      best, radius = radius, radius * 2**0.5
-      reached[name, best] = found.nodes
-    reached[name] = best
-  print(f"radius ratio {reached['sector'] / max(reached['effect'], 1e-9):.1f}")
-  common = reached["effect"]
-  if common:
-    ratio = reached["effect", common] / reached["sector", common]
-    print(f"sub-problems at radius {common:.5f}: {ratio:.1f} × fewer (goal 5)")
+
+  def reach(name, radius):
+    found = lipschitz_constant(
+      network,
+      centre - radius,
+      centre + radius,
+      2,
+      1.5,
+      time_limit=seconds,
+      **variants()[RUNGS[name]],
+    )
+    print(
+      f"{name}: radius {radius:.5f}, {found.lower_bound:.3f} ≤ L ≤ {found.upper_bound:.3f}, "
+      f"{text(found)}{'' if found.finished else ' (not reached)'}",
+      flush=True,
+    )
+    return found
+
+  if only:
+    theirs, ours = (reach(name, only) for name in RUNGS)
+    at_least = "" if theirs.finished else "at least "
+    print(f"{at_least}{theirs.nodes / ours.nodes:.1f} × fewer sub-problems (goal 5)")
+    return
+  for name in names:
+    radius = 0.00125
+    while reach(name, radius).finished:
+      radius *= 2**0.5
+    print(f"{name}: largest radius {radius / 2**0.5:.5f}")
 
 
 def wide(seconds):
@@ -139,19 +177,23 @@ def wide(seconds):
 def main():
   """Prints times and ratios."""
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-  parser.add_argument("parts", nargs="*", default=["exact", "ablation", "digits", "wide"])
+  parser.add_argument(
+    "parts", nargs="+", choices=["exact", "shell", "ablation", "digits", "wide"]
+  )
   parser.add_argument("--seeds", type=int, default=6)
-  parser.add_argument("--seed", type=int, help="of the ablation, else the nearest of `exact`")
   parser.add_argument("--seconds", type=float, default=60.0)
+  parser.add_argument("--bounds", choices=list(RUNGS), help="of digits; both by default")
+  parser.add_argument("--radius", type=float, help="of digits: both on this box alone")
   options = parser.parse_args()
-  seed = options.seed
   if "exact" in options.parts:
-    nearest = exact(options.seeds, options.seconds)
-    seed = nearest if seed is None else seed
+    exact(options.seeds, options.seconds)
+  if "shell" in options.parts:
+    shell()
   if "ablation" in options.parts:
-    ablation(seed or 0)
+    ablation(options.seeds)
   if "digits" in options.parts:
-    digits(options.seconds)
+    names = [options.bounds] if options.bounds else list(RUNGS)
+    digits(options.seconds, names, options.radius)
   if "wide" in options.parts:
     wide(options.seconds)
 

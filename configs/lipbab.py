@@ -58,7 +58,7 @@ def get_config(preset="default"):
   config.time_limit = 0.0  # seconds, 0 for none; the same command goes on from there
   config.node_limit = 0  # sub-problems, 0 for none
   config.batch = 32  # sub-problems split at once
-  config.frontier_limit = 100_000  # open sub-problems kept in memory
+  config.frontier_limit = 0  # open sub-problems kept in memory, 0 for what fits in 1 GiB
   config.backend = "numpy"  # or jax: the bounds of a batch compiled, for an accelerator
 
   # Table 1: networks as scikit-learn trains them, on [0, 1]^4 and [0, 0.1]^10.

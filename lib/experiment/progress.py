@@ -64,19 +64,7 @@ class Progress:
     self._stream = stream or sys.stderr
     self._bars = None
     if self._stream.isatty():
-      from rich import progress as rich
-      from rich.console import Console
-
-      self._bars = rich.Progress(
-        rich.TextColumn("{task.description}"),
-        rich.BarColumn(),
-        rich.MofNCompleteColumn(),
-        rich.TextColumn("{task.fields[rate]}"),
-        rich.TimeElapsedColumn(),
-        rich.TextColumn("left"),
-        rich.TimeRemainingColumn(),
-        console=Console(file=self._stream),
-      )
+      self._bars = _bars(self._stream)
 
   def __enter__(self):
     if self._bars:
@@ -104,6 +92,29 @@ class Progress:
       return
     bar = self._bars.add_task(name, total=None, rate="")
     yield lambda text: self._bars.update(bar, description=f"{name}  {text}")
+
+
+def _bars(stream):
+  """Bars of tasks, and under them the texts of what has no total."""
+  from rich import progress as rich
+  from rich.console import Console
+  from rich.text import Text
+
+  class Bars(rich.Progress):
+    def get_renderables(self):
+      yield self.make_tasks_table([t for t in self.tasks if t.total is not None])
+      yield from (Text(t.description) for t in self.tasks if t.total is None)
+
+  return Bars(
+    rich.TextColumn("{task.description}"),
+    rich.BarColumn(),
+    rich.MofNCompleteColumn(),
+    rich.TextColumn("{task.fields[rate]}"),
+    rich.TimeElapsedColumn(),
+    rich.TextColumn("left"),
+    rich.TimeRemainingColumn(),
+    console=Console(file=stream),
+  )
 
 
 class _Silent:

@@ -116,14 +116,18 @@ def measured_text(row: Mapping[str, Any]) -> str:
 
 
 def print_claims(title: str, rows: Sequence[Mapping[str, Any]], console) -> None:
-  """The claim table."""
+  """The claim table; under it those that were not tested, by their reasons."""
   from rich.table import Table
   from rich.text import Text
 
   table = Table(title=title, title_justify="left", expand=False)
   for column in ("claim", "source", "measured", "seeds", "expected", "verdict"):
     table.add_column(column, overflow="fold")
+  untested: dict[str, list[str]] = {}
   for row in rows:
+    if row["verdict"] == "not_tested":
+      untested.setdefault(row["why"], []).append(row["id"])
+      continue
     quantity = f"{row['quantity']}\n" if row["quantity"] else ""
     table.add_row(
       Text(row["id"]),
@@ -134,6 +138,8 @@ def print_claims(title: str, rows: Sequence[Mapping[str, Any]], console) -> None
       Text(WORDS[row["verdict"]], style=_COLOURS[row["verdict"]]),
     )
   console.print(table)
+  for why, names in untested.items():
+    console.print(f"not tested: {', '.join(names)}: {why}")
   counts = [f"{n} {WORDS[v]}" for v in claims_module.VERDICTS if (n := _count(rows, v))]
   console.print(f"{len(rows)} claims: {', '.join(counts)}.")
 

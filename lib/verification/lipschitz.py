@@ -11,6 +11,7 @@ bound at most, whatever the linear programming solver answers. Where X has no in
 in a kink of f, both sides count in the upper bound and the result is not exact.
 """
 
+import hashlib
 import pathlib
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -23,6 +24,7 @@ from lib.verification import branch_and_bound as bab
 from lib.verification.networks import Network
 
 EXACT = 1e-9  # relative distance of the bounds below which the constant counts as known
+FRONTIER_BYTES = 2**30  # that open sub-problems may take in memory
 
 
 class Progress(NamedTuple):
@@ -31,10 +33,13 @@ class Progress(NamedTuple):
   Attributes:
     search: the engine's state, a pytree of arrays.
     lps: linear programs solved so far.
+    problem: a digest of the network, the box and p, without which bounds of another problem
+      would be taken for this one's.
   """
 
   search: bab.State
   lps: int
+  problem: str
 
 
 class Result(NamedTuple):
@@ -90,7 +95,12 @@ def as_network(network: Any, activation: str = "relu") -> Network:
     return networks.from_flax(network, activation)
   if isinstance(network, Sequence) and len(network) == 2:
     return networks.from_arrays(*network, activation)
-  return networks.from_sklearn(network)
+  if hasattr(network, "hidden_layer_sizes"):
+    return networks.from_sklearn(network)
+  raise ValueError(
+    f"'{type(network).__name__}' is no network: give (weights, biases), the parameters of a "
+    "flax MLP, a scikit-learn MLP, or the path of an .npz."
+  )
 
 
 def lipschitz_constant(
@@ -104,7 +114,7 @@ def lipschitz_constant(
   *,
   activation: str = "relu",
   batch: int = 32,
-  frontier_limit: int = 100_000,
+  frontier_limit: int | None = None,
   progress: Progress | None = None,
   stop: Callable[[Result], Any] | None = None,
   **options: Any,
@@ -117,25 +127,38 @@ def lipschitz_constant(
     p: of the norm; 1, 2 and ∞ can become exact, for other p the bounds are certified but
       need not meet.
     factor: stop when upper ≤ factor · lower.
-    time_limit: seconds.
-    node_limit: sub-problems.
+    time_limit: seconds; a batch that was begun is finished.
+    node_limit: sub-problems; the last batch may exceed it.
     activation: see `as_network`.
     batch: sub-problems split at once.
-    frontier_limit: open sub-problems kept in memory; beyond it those with the smallest bounds
-      are given up, which is safe but may keep the bounds from meeting.
+    frontier_limit: open sub-problems kept, by default as many as fit in FRONTIER_BYTES. Beyond
+      it those with the smallest bounds are given up, and the largest of their bounds stays in
+      the upper bound: that is safe, but may keep the bounds from meeting.
     progress: of an earlier result for the same arguments, to go on from there.
     stop: asked after every round with the result so far; anything true ends the search.
     **options: of `bounding.Setting`, for ablations.
 
   Raises:
-    ValueError: p < 1, factor < 1, a box that is empty or not finite, or a bad network.
+    ValueError: p < 1, factor < 1, a limit that is negative, a box that is empty or not finite,
+      a bad network, or the progress of another problem.
   """
   network = as_network(network, activation)
   p = norms.check_p(p)
   if not factor >= 1:
     raise ValueError(f"factor is {factor:g}; an approximation factor is at least 1.")
+  for name, value, least in (
+    ("time_limit", time_limit, 0),
+    ("node_limit", node_limit, 0),
+    ("batch", batch, 1),
+    ("frontier_limit", frontier_limit, 1),
+  ):
+    if value is not None and not value >= least:
+      raise ValueError(f"{name} is {value:g}; it must be at least {least}.")
+  unknown = sorted(set(options) - set(bounding.Setting._fields))
+  if unknown:
+    raise TypeError(f"lipschitz_constant has no argument '{unknown[0]}'.")
   bounds = None if lower is None and upper is None else box(network, lower, upper)
-  with _threads(network):
+  with threads(network):
     return _search(
       network,
       bounds,
@@ -151,7 +174,7 @@ def lipschitz_constant(
     )
 
 
-def _threads(network):
+def threads(network: Network):
   """One BLAS thread where matrices are small: waking a second costs more than it does."""
   from threadpoolctl import threadpool_limits
 
@@ -163,12 +186,18 @@ def _search(network, bounds, p, factor, setting, progress, stop, **limits) -> Re
   solver = polytope.Solver()
   problem = cells.problem(setting, solver)
   first = baselines.interval_bound(network, *(bounds or (None, None)), p)
+  name = _digest(network, bounds, p)
   if progress is None:
-    progress = Progress(_start(setting, problem), 0)
+    progress = Progress(_start(setting, problem), 0, name)
+  elif progress.problem != name:
+    raise ValueError("the progress to go on from is of another network, box or p.")
   before = progress.lps
+  if limits["frontier_limit"] is None:
+    limits["frontier_limit"] = max(1, FRONTIER_BYTES // _node_bytes(progress.search))
 
   def result(state):
-    return _result(network, bounds, p, factor, first, Progress(state, before + solver.solved))
+    reached = Progress(state, before + solver.solved, name)
+    return _result(network, bounds, p, factor, first, reached)
 
   state = bab.search(
     problem,
@@ -180,18 +209,34 @@ def _search(network, bounds, p, factor, setting, progress, stop, **limits) -> Re
   return result(state)
 
 
+def _digest(network, bounds, p) -> str:
+  """A name of the problem; two problems do not share it."""
+  found = hashlib.sha256(repr(p).encode())
+  for array in (*network.weights, *network.biases, *network.slopes, *(bounds or ())):
+    found.update(repr(array.shape).encode() + np.ascontiguousarray(array).tobytes())
+  return found.hexdigest()
+
+
+def _node_bytes(state: bab.State) -> int:
+  """Memory of one sub-problem."""
+  return sum(v.dtype.itemsize * int(np.prod(v.shape[1:])) for v in state.frontier.values())
+
+
 def box(network: Network, lower: Any, upper: Any) -> tuple[np.ndarray, np.ndarray]:
   """(lower, upper) as vectors (n,).
 
   Raises:
-    ValueError: one is missing, not finite, of another length, or lower > upper.
+    ValueError: one is missing, no number, not finite, of another length, or lower > upper.
   """
   if lower is None or upper is None:
     raise ValueError("give both ends of the box, or neither for the global constant.")
   n = network.inputs
   ends = []
   for name, value in (("lower", lower), ("upper", upper)):
-    value = np.asarray(value, np.float64)
+    try:
+      value = np.asarray(value, np.float64)
+    except (TypeError, ValueError) as error:
+      raise ValueError(f"{name} is not a number or a vector of numbers.") from error
     if value.shape not in ((), (1,), (n,)):
       raise ValueError(f"{name} has shape {value.shape}; the network has {n} inputs.")
     if not np.all(np.isfinite(value)):
@@ -297,7 +342,7 @@ def save(path: str | pathlib.Path, progress: Progress) -> None:
   arrays |= {k: v for k, v in state._asdict().items() if not isinstance(v, Mapping)}
   temporary = path.with_name(f".{path.name}.{time.time_ns()}")
   with open(temporary, "wb") as file:
-    np.savez(file, lps=progress.lps, **arrays)
+    np.savez(file, lps=progress.lps, problem=progress.problem, **arrays)
   temporary.replace(path)
 
 
@@ -314,6 +359,6 @@ def load(path: str | pathlib.Path) -> Progress:
     group, _, leaf = name.partition("/")
     if leaf:
       groups[group][leaf] = arrays.pop(name)
-  lps = int(arrays.pop("lps"))
+  lps, problem = int(arrays.pop("lps")), str(arrays.pop("problem"))
   values = {k: (v if v.ndim else v[()]) for k, v in arrays.items()}
-  return Progress(bab.State(**groups, **values), lps)
+  return Progress(bab.State(**groups, **values), lps, problem)

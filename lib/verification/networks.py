@@ -65,12 +65,14 @@ def from_arrays(weights: Sequence, biases: Sequence, activation: str = "relu") -
   Raises:
     ValueError: shapes do not chain, a number is not finite, or the activation is unknown.
   """
-  if len(weights) != len(biases) or not len(weights):
+  if not len(weights):
+    raise ValueError("a network has at least one layer; there is no weight matrix.")
+  if len(weights) != len(biases):
     raise ValueError(f"{len(weights)} weight matrices do not go with {len(biases)} biases.")
   layers: list[Any] = []
-  for weight, bias in zip(weights, biases, strict=True):
-    layers += [Affine(np.asarray(weight).T, bias), activation]
-  return sequential(layers[:-1])
+  for number, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
+    layers += [Affine(_matrix(weight, number).T, bias), activation]
+  return _lower(layers[:-1], None, [i // 2 for i in range(len(layers))])
 
 
 class Affine(NamedTuple):
@@ -114,6 +116,11 @@ def sequential(layers: Sequence, input_shape: tuple[int, int, int] | None = None
   Raises:
     ValueError: shapes do not chain, a number is not finite, or an activation is unknown.
   """
+  return _lower(layers, input_shape, range(len(layers)))
+
+
+def _lower(layers, input_shape, numbers) -> Network:
+  """`sequential`, with the number by which an error names each layer."""
   shape, size = input_shape, None if input_shape is None else int(np.prod(input_shape))
   weights, biases, slopes = [], [], []
 
@@ -123,7 +130,7 @@ def sequential(layers: Sequence, input_shape: tuple[int, int, int] | None = None
     weights.append(weight)
     biases.append(bias)
 
-  for number, layer in enumerate(layers):
+  for number, layer in zip(numbers, layers, strict=False):
     if isinstance(layer, str):
       if not weights or len(weights) == len(slopes):
         add(np.eye(_known(size)), np.zeros(_known(size)))
@@ -220,6 +227,11 @@ def from_npz(path: str | pathlib.Path, activation: str = "relu") -> Network:
   except ValueError as error:
     if "pickle" not in str(error).lower():
       raise
+    if not zipfile.is_zipfile(path):
+      raise ValueError(
+        f"'{path}' is not an .npz file with arrays W0, b0, W1, b1, …; pickled objects are "
+        "never loaded."
+      ) from error
     raise ValueError(
       f"'{path}' holds pickled objects, which are never loaded; save plain arrays "
       "W0, b0, W1, b1, … with numpy.savez."
@@ -260,7 +272,15 @@ def _known(size):
 
 
 def _finite(array, number, what):
-  array = np.array(array, dtype=np.float64, order="C")
+  try:
+    array = np.array(array)
+    if np.iscomplexobj(array):
+      raise TypeError
+    array = np.array(array, dtype=np.float64, order="C")
+  except (TypeError, ValueError) as error:
+    raise ValueError(
+      f"the {what} of layer {number} is not an array of real numbers."
+    ) from error
   if not np.all(np.isfinite(array)):
     raise ValueError(f"the {what} of layer {number} has NaN or infinite numbers.")
   return array

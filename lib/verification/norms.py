@@ -18,7 +18,10 @@ def check_p(p: float) -> float:
   Raises:
     ValueError: p < 1 or not a number.
   """
-  p = float(p)
+  try:
+    p = float(p)
+  except (TypeError, ValueError) as error:
+    raise ValueError(f"p is {p!r}; give 1, 2, inf or another number from 1 on.") from error
   if not p >= 1:
     raise ValueError(f"p is {p:g}; a norm needs p ≥ 1.")
   return p

@@ -60,10 +60,10 @@ def variants() -> dict[str, dict]:
 
 def check(config):
   """Raises `UserError` for a config that cannot be run."""
-  for key in ("seeds", "samples", "batch", "frontier_limit"):
+  for key in ("seeds", "samples", "batch"):
     if config[key] < 1:
       raise UserError(f"{key} is {config[key]}; it must be at least 1.")
-  for key in ("time_limit", "node_limit"):
+  for key in ("time_limit", "node_limit", "frontier_limit"):
     if config[key] < 0:
       raise UserError(f"{key} is {config[key]}; give 0 for no limit.")
   if not config.factor >= 1:

@@ -28,10 +28,10 @@ def _norm(p):
   return {"inf": "$p = \\infty$"}.get(p, f"$p = {p}$")
 
 
-def _plain_ticks(axis):
-  """Logarithmic ticks at 1, 2, 3 and 5 times powers of ten, as plain numbers."""
+def _plain_ticks(axis, minor="235"):
+  """Logarithmic ticks at powers of ten and some multiples, as plain numbers."""
   axis.set_major_formatter(lambda v, _: f"{v:g}")
-  axis.set_minor_formatter(lambda v, _: f"{v:g}" if f"{v:.0e}"[0] in "235" else "")
+  axis.set_minor_formatter(lambda v, _: f"{v:g}" if f"{v:.0e}"[0] in minor else "")
   axis.set_tick_params(which="minor", labelsize=7)
 
 
@@ -122,6 +122,7 @@ def saving(results):
         values, np.full(len(values), i), s=4, color="black", lw=0, alpha=0.5, zorder=3
       )
     ax.set_xscale("log")
+    _plain_ticks(ax.xaxis, "2" if what == "seconds" else "")
     ax.set_xlabel(label)
   axes[0].set_yticks(range(len(names)), [_RUNGS[n] for n in names])
   axes[0].invert_yaxis()

@@ -72,25 +72,29 @@ def run(config, ctx):
         saved = time.monotonic()
       return ctx.stop_requested
 
-    result = lipschitz_constant(
-      network,
-      low,
-      high,
-      p,
-      config.factor,
-      config.time_limit or None,
-      config.node_limit or None,
-      batch=config.batch,
-      frontier_limit=config.frontier_limit,
-      progress=_earlier(file),
-      backend=config.backend,
-      stop=stop,
-    )
+    try:
+      result = lipschitz_constant(
+        network,
+        low,
+        high,
+        p,
+        config.factor,
+        config.time_limit or None,
+        config.node_limit or None,
+        batch=config.batch,
+        frontier_limit=config.frontier_limit or None,
+        progress=_earlier(file),
+        backend=config.backend,
+        stop=stop,
+      )
+    except ValueError as error:  # the file of the network holds another one now
+      raise UserError(f"{error} Choose another --workdir.") from error
   lipschitz.save(file, result.progress)
   if ctx.stop_requested and not result.finished:
     raise Stopped(ctx.stop_requested, f"certified so far: {describe(result)}")
   print(f"certified: {describe(result)}")
-  return {"single": _arrays(config, network, low, high, p, result)}
+  with lipschitz.threads(network):
+    return {"single": _arrays(config, network, low, high, p, result)}
 
 
 def _earlier(file):

@@ -246,6 +246,39 @@ def test_small_frontier_stays_valid():
   found = lipschitz_constant(network, -1, 1, frontier_limit=4, batch=4)
   assert len(found.progress.search.bounds) <= 4
   assert found.upper_bound >= truth >= found.lower_bound
+  for seed in range(60):  # as awkward as above, with room for a single sub-problem
+    network, low, high = random_problem(seed)
+    p = (1, 2, np.inf)[seed % 3]
+    truth = brute_force(network, low, high, p)
+    found = lipschitz_constant(network, low, high, p, frontier_limit=1, batch=2)
+    assert found.upper_bound >= truth >= found.lower_bound, seed
+    assert np.all(found.history["upper"] >= float(truth) * (1 - 1e-15)), seed
+
+
+def test_memory_of_the_frontier_is_bounded(monkeypatch):
+  network = medium()
+  truth = lipschitz_constant(network, -1, 1).lower_bound
+  part = lipschitz_constant(network, -1, 1, node_limit=60)
+  nodes = part.progress.search.frontier
+  each = sum(v.nbytes for v in nodes.values()) // len(part.progress.search.bounds)
+  monkeypatch.setattr(module, "FRONTIER_BYTES", 5 * each)
+  most = []
+
+  def note(result):
+    most.append(len(result.progress.search.bounds))
+    assert result.upper_bound >= truth >= result.lower_bound
+
+  found = lipschitz_constant(network, -1, 1, stop=note)
+  assert max(most) == 5 and not found.exact and found.upper_bound >= truth
+
+
+def test_progress_of_another_problem_is_refused():
+  network = medium()
+  part = lipschitz_constant(network, -1, 1, node_limit=10)
+  moved = network._replace(biases=(network.biases[0] + 1e-9, *network.biases[1:]))
+  for other, box, p in ((moved, (-1, 1), 2), (network, (-1, 2), 2), (network, (-1, 1), 1)):
+    with pytest.raises(ValueError, match="another network, box or p"):
+      lipschitz_constant(other, *box, p, progress=part.progress)
 
 
 def test_factor_is_reached_with_less_work():
@@ -309,6 +342,16 @@ def test_authors_networks(name, tmp_path):
   [
     ({"p": 0.5}, "p ≥ 1"),
     ({"p": np.nan}, "p ≥ 1"),
+    ({"p": "two"}, "give 1, 2, inf"),
+    ({"lower": "zero"}, "lower is not a number"),
+    ({"network": 3}, "'int' is no network"),
+    ({"network": ([], [])}, "at least one layer"),
+    ({"network": ([[[1.0, 2.0], [3.0]]], [[0.0]])}, "not an array of real numbers"),
+    ({"network": ([1j * np.ones((2, 3))], [np.zeros(3)])}, "not an array of real numbers"),
+    ({"time_limit": -1}, "time_limit is -1"),
+    ({"node_limit": -1}, "node_limit is -1"),
+    ({"batch": 0}, "batch is 0"),
+    ({"frontier_limit": 0}, "frontier_limit is 0"),
     ({"factor": 0.9}, "at least 1"),
     ({"lower": 2.0}, "lower > upper for input 0"),
     ({"lower": np.nan}, "not finite"),
@@ -317,7 +360,7 @@ def test_authors_networks(name, tmp_path):
     ({"activation": "tanh"}, "unknown activation 'tanh'"),
     (
       {"network": ([np.ones((2, 3)), np.ones((2, 1))], [np.zeros(3), np.zeros(1)])},
-      "do not chain",
+      "do not chain: layer 1 takes 2 inputs, but 3 come",
     ),
     ({"network": ([np.ones((2, 3))], [np.zeros(2)])}, "do not chain"),
     ({"network": ([np.full((2, 3), np.inf)], [np.zeros(3)])}, "NaN or infinite"),

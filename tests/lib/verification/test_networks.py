@@ -133,6 +133,9 @@ def test_bad_files_are_one_clear_sentence(tmp_path):
   (tmp_path / "f.npz").write_bytes(pickle.dumps(Bomb()))
   with pytest.raises(ValueError, match="pickled objects"):
     networks.from_npz(tmp_path / "f.npz")
+  (tmp_path / "h.npz").write_text("W0")
+  with pytest.raises(ValueError, match=r"not an \.npz"):
+    networks.from_npz(tmp_path / "h.npz")
   np.save(tmp_path / "g.npy", w)
   with pytest.raises(ValueError, match=r"not an \.npz"):
     networks.from_npz(tmp_path / "g.npy")

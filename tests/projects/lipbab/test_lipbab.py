@@ -133,6 +133,16 @@ def test_damaged_progress_begins_again(command, small, tmp_path):
   assert "damaged" in done.stderr
 
 
+def test_another_network_under_the_same_name_is_refused(command, tmp_path):
+  path = to_npz(tmp_path / "net.npz", *random_network((4, 8, 6, 3)))
+  done = run(command, path, tmp_path / "run", upper="1.0")
+  assert done.returncode == 0, done.stderr
+  to_npz(path, *random_network((4, 8, 6, 3), seed=1))
+  done = run(command, path, tmp_path / "run", upper="1.0")
+  assert done.returncode == 2
+  assert done.stderr.strip().splitlines()[-1].startswith("error: the progress to go on from")
+
+
 @pytest.mark.parametrize(
   ("keys", "message"),
   [
