@@ -98,6 +98,7 @@ def run_members(
   operands: PyTree,
   over: Mapping[Key, Sequence],
   *,
+  batch: int | None = None,
   tolerate_non_finite: bool = False,
 ) -> dict[str, Any]:
   """Runs all members and returns their results, with the grid's shape as leading axes.
@@ -109,6 +110,9 @@ def run_members(
     config: the members' config but for the swept keys.
     operands: arrays shared by the members.
     over: the grid, see `grid`.
+    batch: members that are computed together if they fit the memory, by default all. The last
+      batch is filled up, so that stages that differ in the number of members alone share
+      their compiled functions.
     tolerate_non_finite: keep going when a member's loss is not finite (its numbers say so).
 
   Raises:
@@ -117,7 +121,7 @@ def run_members(
   """
   columns, shape = grid(over)
   count = int(np.prod(shape))
-  batches = _Batches(ctx, name, program, config, operands, columns, count)
+  batches = _Batches(ctx, name, program, config, operands, columns, count, batch or count)
   parts, start = [], 0
   while start < count:
     part = batches.load(start)
@@ -138,12 +142,12 @@ def run_members(
 class _Batches:
   """The batches of one stage: their plan, compiled functions, and files."""
 
-  def __init__(self, ctx, name, program, config, operands, columns, count):
+  def __init__(self, ctx, name, program, config, operands, columns, count, batch):
     self.ctx, self.name, self.program = ctx, name, program
-    self.config, self.columns, self.count = config, columns, count
+    self.config, self.columns, self.count, self.batch = config, columns, count, batch
     self.directory = pathlib.Path(ctx.stage_directory(name))
     self.steps = program.steps(config)
-    devices = jax.devices()[: max(1, min(count, len(jax.devices())))]
+    devices = jax.devices()[: max(1, min(batch, len(jax.devices())))]
     self.mesh = Mesh(np.array(devices), (_AXIS,))
     self.sharded = NamedSharding(self.mesh, P(_AXIS))
     self.operands = jax.device_put(operands, NamedSharding(self.mesh, P()))
@@ -168,15 +172,15 @@ class _Batches:
   def _make_plan(self) -> Plan:
     """The largest batch whose compiled program fits the budget, evened out."""
     chunk = self.program.chunk or max(1, self.steps // _CHUNKS)
-    self.plan = Plan(_up(self.count, self.mesh.size), min(chunk, max(1, self.steps)))
+    self.plan = Plan(_up(self.batch, self.mesh.size), min(chunk, max(1, self.steps)))
     budget = self.ctx.memory_budget * self.mesh.size
     for _ in range(8):
       needed = self._memory()
       if needed <= budget or self.plan.batch <= self.mesh.size:
         break
       batch = max(self.mesh.size, int(self.plan.batch * budget / needed))
-      batches = -(-self.count // batch)
-      batch = _up(-(-self.count // batches), self.mesh.size)
+      batches = -(-self.batch // batch)
+      batch = _up(-(-self.batch // batches), self.mesh.size)
       self.plan = self.plan._replace(batch=min(batch, self.plan.batch - 1))
       self.plan = self.plan._replace(batch=_down(self.plan.batch, self.mesh.size))
     if needed > budget:
