@@ -54,7 +54,7 @@ PRESETS = {
     "robustness.jitter": (2.0,),
     "robustness.dropout": (0.2,),
   },
-  "paper": {"seeds": 100, "search.seeds": 20},
+  "paper": {"seeds": 100, "search.seeds": 100},
 }
 
 
@@ -125,7 +125,7 @@ def get_config(preset="default"):
   # The integral at τ = 3 ms: constant, and falling from the detector's to `ends` in `falls` s.
   config.search = {
     "first_seed": 1000,
-    "seeds": 6,
+    "seeds": 20,
     "train_time": 300.0,
     "constant": tuple(round(0.37 + 0.01 * k, 2) for k in range(8)),
     "ends": (0.36, 0.38, 0.4, 0.42),
@@ -142,7 +142,7 @@ def get_config(preset="default"):
     "tempos": (0.8, 1.0, 1.25),
     "train_time": 150.0,  # s of each neuron's own word
     "layers": {"inhibited": True, "free": False},  # without a teacher; inhibition or not
-    "layer_time": 300.0,  # s of all words
+    "layer_time": 600.0,  # s of all words: each as often as a taught neuron hears its own
     "inhibition": True,  # is set for each layer
     "test_time": 60.0,
   }

@@ -297,7 +297,8 @@ def _learn(ctx, stage, config, rows, seeds, *, words=((None, -1),), rule=None, t
     batch=config.seeds,
   )
   _raise_on_overflow(found.get("overflow", 0), "capacity or max_rate")
-  return {key: value.reshape(-1, *value.shape[3:]) for key, value in found.items()}
+  count = len(rows) * len(words) * len(seeds)
+  return {key: value.reshape(count, *value.shape[3:]) for key, value in found.items()}
 
 
 def _hear(ctx, stage, config, found, rows, seeds, tests):
