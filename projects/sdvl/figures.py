@@ -252,7 +252,7 @@ def words(results):
       plotting.band(axes[-1], part["tempos"], correct, _KINDS[kind], marker="o", ms=3)
   axes[-1].axhline(1 / len(names), color="#555555", lw=0.6, ls=":")
   axes[-1].set(xlabel="tempo (times the length)", ylabel="words recognised", ylim=(0, 1.03))
-  axes[-1].legend(loc="center", fontsize=6)
+  axes[-1].legend(loc="lower right", fontsize=6)
   return fig
 
 
