@@ -18,6 +18,8 @@ _CONDITIONS = {
   "detector_constant": {**_DETECTOR, "fgi": 0.4, "fgi_end": 0.4},
   "detector_print": {**_DETECTOR, "alpha2": 3.0},
   "integrator_print": {**_INTEGRATOR, "alpha2": 3.0},
+  "detector_kernel": {**_DETECTOR, "kernel_factor": 1.0},
+  "integrator_kernel": {**_INTEGRATOR, "kernel_factor": 1.0},
   "detector_frozen": {**_DETECTOR, "variance_share": 0.0},
   "integrator_frozen": {**_INTEGRATOR, "variance_share": 0.0},
   "untrained": {"rule": "none", "tau": 3.0, "fgi": 0.4},
@@ -35,11 +37,10 @@ PRESETS = {
     "interval": 2.0,
     "max_rate": 100.0,
     "test.time": 3.0,
-    "test.presentations": 5,
     "test.thresholds": (-55.0, -52.0),
     "test.morphs": (-1.0, 0.5, 1.0, 1.5),
     "test.fine_morphs": (-1.0, 0.5, 1.0, 1.5),
-    "search.seeds": 2,
+    "search.seeds": 1,
     "search.train_time": 4.0,
     "search.constant": (0.4,),
     "search.ends": (0.38,),
@@ -47,12 +48,13 @@ PRESETS = {
     "words.lengths": (40, 60),
     "words.tempos": (1.0,),
     "words.train_time": 4.0,
+    "words.layer_time": 4.0,
     "words.test_time": 3.0,
     "robustness.conditions": ("detector",),
     "robustness.jitter": (2.0,),
     "robustness.dropout": (0.2,),
   },
-  "paper": {"seeds": 100, "search.seeds": 20},
+  "paper": {"seeds": 100, "search.seeds": 100},
 }
 
 
@@ -72,6 +74,7 @@ def get_config(preset="default"):
   config.rate = 10.0  # of every afferent, Hz
   config.presentations = 5.0  # of the pattern, a second
   config.pattern = {"spikes": 500, "length": 50, "gap": 20}  # ms; gap: after it, in its slot
+  config.pattern.word = -1  # one of a vocabulary; −1: the paper's, with afferents as they fire
   config.chunk = 10  # ms simulated at once between output spikes
   config.capacity = 320  # spikes that a chunk can hold; too many are an error
   config.max_rate = 120.0  # of output spikes recorded, Hz; too many are an error
@@ -89,7 +92,7 @@ def get_config(preset="default"):
   config.initial = {"delay": 5.0, "variance": 2.0, "weight": 0.5}
   config.delay_range = (1.0, 20.0)  # ms
   config.variance_range = (0.1, 10.0)  # ms²
-  config.kernel = "variance"  # exp(−(t − μ)²/(2σ)), the program's; "print": /σ
+  config.kernel_factor = 2.0  # exp(−(t − μ)²/(2σ)), the program's; 1: the print's
   config.rule = {
     "name": "sdvl",  # or stdp, none
     "alpha": 3.0,
@@ -109,22 +112,22 @@ def get_config(preset="default"):
   # Tests: negative morph factors are reversed patterns.
   config.test = {
     "time": 20.0,  # s
-    "presentations": 100,  # of the mean voltages
     "thresholds": tuple(float(v) for v in range(-64, -41)),
     "morphs": tuple(-m for m in _GRID[::-1]) + _GRID,
     "fine_morphs": tuple(-m for m in _FINE[::-1]) + _FINE,
     "fine_conditions": ("detector", "integrator"),
-    "morph": 1.0,  # these three are set for each test
+    "morph": 1.0,  # these are set for each test
     "jitter": 0.0,
     "dropout": 0.0,
+    "neuron": 0,
   }
 
   # The integral at τ = 3 ms: constant, and falling from the detector's to `ends` in `falls` s.
   config.search = {
     "first_seed": 1000,
-    "seeds": 6,
+    "seeds": 20,
     "train_time": 300.0,
-    "constant": tuple(round(0.38 + 0.01 * k, 2) for k in range(6)),
+    "constant": tuple(round(0.37 + 0.01 * k, 2) for k in range(8)),
     "ends": (0.36, 0.38, 0.4, 0.42),
     "falls": (30.0, 100.0),
   }
@@ -135,10 +138,12 @@ def get_config(preset="default"):
   }
   # Words: patterns of several lengths on the same afferents, spoken at several tempos.
   config.words = {
-    "lengths": (40, 50, 60, 70),
+    "lengths": (40, 50, 60, 70),  # ms
     "tempos": (0.8, 1.0, 1.25),
-    "train_time": 150.0,
+    "train_time": 150.0,  # s of each neuron's own word
+    "layers": {"inhibited": True, "free": False},  # without a teacher; inhibition or not
+    "layer_time": 600.0,  # s of all words: each as often as a taught neuron hears its own
+    "inhibition": True,  # is set for each layer
     "test_time": 60.0,
-    "word": 0,  # is set for each neuron
   }
   return presets.apply(config, preset, PRESETS)

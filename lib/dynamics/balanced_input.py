@@ -100,6 +100,7 @@ class Input(NamedTuple):
     cdf: (variants, chunk + 1, capacity + BEYOND) of the number of background spikes of a
       chunk of which so many steps lie in a presentation.
     deviation, dropout: of the spikes of each presentation; None where there are none.
+    disturbed: () bool, or None: where it is False these two are not applied.
   """
 
   key: Array
@@ -114,6 +115,7 @@ class Input(NamedTuple):
   cdf: Array
   deviation: Array | None
   dropout: Array | None
+  disturbed: Array | None
 
   @property
   def chunk(self) -> int:
@@ -141,6 +143,7 @@ def embedded_patterns(
   share=None,
   deviation=None,
   dropout=None,
+  disturbed=None,
 ) -> Input:
   """Input in which one of some patterns starts a slot now and then.
 
@@ -158,6 +161,8 @@ def embedded_patterns(
     share: (variants,) probability of each pattern, by default equal.
     deviation: of a Gaussian jitter of the times in each presentation, ms.
     dropout: probability with which a pattern's spike is left out of a presentation.
+    disturbed: whether `deviation` and `dropout` are applied, by default always. One that a
+      whole batch shares spares an undisturbed batch the work.
   """
   time, afferent = (jnp.atleast_2d(x) for x in pattern)
   variants = time.shape[0]
@@ -189,6 +194,7 @@ def embedded_patterns(
     cdf=poisson_cdf(jnp.maximum(mean, 0.0), capacity + BEYOND),
     deviation=deviation,
     dropout=dropout,
+    disturbed=None if disturbed is None else jnp.asarray(disturbed),
   )
 
 
@@ -206,6 +212,14 @@ def presented(source: Input, slot: Array, variant: Array) -> Pattern:
   pattern = jax.tree.map(lambda x: x[variant], source.pattern)
   if source.deviation is None and source.dropout is None:
     return pattern
+  if source.disturbed is None:
+    return _disturb(source, slot, variant, pattern)
+  return jax.lax.cond(
+    source.disturbed, lambda: _disturb(source, slot, variant, pattern), lambda: pattern
+  )
+
+
+def _disturb(source, slot, variant, pattern):
   index = jnp.arange(pattern.time.shape[0], dtype=jnp.uint32)
   shift, keep = counter_random.threefry(source.key, slot, jnp.uint32(_CHANGE) + index)
   if source.deviation is not None:
@@ -223,6 +237,7 @@ class Outline(NamedTuple):
     chunk: its number.
     slot, variant: of the slot it lies in, and of the pattern presented in that.
     position: ms from the start of the slot.
+    present: bool, whether the slot has a presentation.
     inside: steps of the chunk that lie in a presentation, its first ones.
     first, of_pattern: the pattern's spikes in the chunk: index of the first, how many.
     noise: background spikes.
@@ -233,6 +248,7 @@ class Outline(NamedTuple):
   slot: Array
   variant: Array
   position: Array
+  present: Array
   inside: Array
   first: Array
   of_pattern: Array
@@ -258,6 +274,7 @@ def outline(source: Input, chunk: Array) -> Outline:
     slot,
     variant,
     position,
+    present,
     inside,
     first,
     jnp.where(present, of_pattern, 0),

@@ -71,6 +71,24 @@ class Draw(NamedTuple):
   events: Callable[[Any], Events]
 
 
+def ahead(draw: Draw, chunk: Array) -> tuple[Events, Any]:
+  """(events of a chunk, outline of the next): what a loop that draws a turn ahead starts with.
+
+  As a loop of two turns, so that a program holds the code once.
+  """
+  start = nothing(draw)
+  return jax.lax.fori_loop(
+    0, 2, lambda turn, last: (draw.events(last[1]), draw.outline(chunk + turn)), start
+  )
+
+
+def nothing(draw: Draw) -> tuple[Events, Any]:
+  """(no events, an outline of zeros), of the shapes that `ahead` returns."""
+  outline = jax.eval_shape(draw.outline, jax.ShapeDtypeStruct((), jnp.int32))
+  shapes = (jax.eval_shape(draw.events, outline), outline)
+  return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+
+
 def recorded(spikes: Events) -> Draw:
   """A source that replays events with a leading axis of chunks, see `from_lists`."""
   return Draw(lambda chunk: chunk, lambda chunk: jax.tree.map(lambda x: x[chunk], spikes))

@@ -15,12 +15,13 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from lib.dynamics import spike_trains
 from lib.dynamics.spike_trains import Draw, Events
 from lib.updates.plasticity import Rule, Synapses
 
 Array = jax.Array
 LONG_AGO = -1_000_000  # ms; no rule tells it from never
-KERNELS = {"variance": 2.0, "print": 1.0}  # exponent −(t − μ)² / (factor σ)
+FACTORS = (1.0, 2.0)  # of the exponent −(t − μ)² / (factor σ): least and largest
 
 
 # --- the membrane ----------------------------------------------------------------------------
@@ -91,6 +92,7 @@ class Kernels(NamedTuple):
     table: (delays · variances + 1, window), rows that sum to 1, the last one zero.
     delay_min, variance_min, resolution: of the grid; delays are whole steps.
     variances: on the grid.
+    scale: variance on the grid over σ: half the exponent's factor.
   """
 
   table: Array
@@ -98,6 +100,7 @@ class Kernels(NamedTuple):
   variance_min: float
   resolution: float
   variances: int
+  scale: jax.typing.ArrayLike
 
 
 def gaussian(delay, variance, window: int, factor: float = 2.0) -> Array:
@@ -122,37 +125,40 @@ def kernels(
   variance_range: tuple[float, float] = (0.1, 10.0),
   window: int = 40,
   resolution: float = 0.01,
-  kernel: str = "variance",
+  factor: jax.typing.ArrayLike = 2.0,
 ) -> Kernels:
   """All kernels, delays rounded to steps and variances to the resolution (as the authors do).
+
+  The kernel with another factor is that of another variance, so that one table holds all.
 
   Args:
     delay_range, variance_range: of the synapses, ms and ms².
     window: steps over which a spike's current is delivered.
     resolution: of the variance.
-    kernel: "variance" for exp(−(t − μ)²/(2σ)), "print" for exp(−(t − μ)²/σ).
+    factor: of exp(−(t − μ)²/(factor σ)), in [1, 2]: 2 in the authors' program, 1 in print.
 
   Raises:
-    ValueError: an unknown kernel, or delays that the window does not hold.
+    ValueError: a factor out of range, or delays that the window does not hold.
   """
-  if kernel not in KERNELS:
-    raise ValueError(f"kernel is '{kernel}', choose from {', '.join(KERNELS)}")
+  if not isinstance(factor, jax.core.Tracer) and not FACTORS[0] <= factor <= FACTORS[1]:
+    raise ValueError(f"factor is {factor}; it has to lie in {FACTORS[0]:g} .. {FACTORS[1]:g}")
   first, last = (round(d) for d in delay_range)
   if not 1 <= first <= last <= window:
     raise ValueError(f"delays {delay_range} have to lie in 1 .. {window}")
-  low, high = variance_range
+  low, high = variance_range[0] * FACTORS[0] / 2, variance_range[1] * FACTORS[1] / 2
   count = round((high - low) / resolution) + 1
   delay = jnp.arange(first, last + 1, dtype=jnp.float32)
   variance = low + resolution * jnp.arange(count, dtype=jnp.float32)
-  rows = gaussian(delay[:, None], variance, window, KERNELS[kernel]).reshape(-1, window)
+  rows = gaussian(delay[:, None], variance, window).reshape(-1, window)
   table = jnp.concatenate([rows, jnp.zeros((1, window), rows.dtype)])
-  return Kernels(table, float(first), low, resolution, count)
+  return Kernels(table, float(first), low, resolution, count, factor / 2.0)
 
 
 def kernel_rows(grid: Kernels, synapses: Synapses) -> Array:
   """Rows of the table for synapses inside the ranges, int32 of their shape."""
   delay = jnp.round(synapses.delay - grid.delay_min).astype(jnp.int32)
-  variance = jnp.round((synapses.variance - grid.variance_min) / grid.resolution)
+  variance = synapses.variance * grid.scale
+  variance = jnp.round((variance - grid.variance_min) / grid.resolution)
   return delay * grid.variances + variance.astype(jnp.int32)
 
 
@@ -285,7 +291,7 @@ def advance(
   state: Layer,
   *,
   gain: jax.typing.ArrayLike = 1.0,
-  inhibition: bool = False,
+  inhibition: jax.typing.ArrayLike = False,
 ) -> tuple[Layer, Array]:
   """Simulates to the next output spike in the chunk, or to the chunk's end.
 
@@ -334,11 +340,9 @@ def advance(
   end = jnp.where(fires, jnp.argmax(any_above), steps - 1)
   last = jnp.take(voltage, end, axis=1)
   fired = jnp.take(above, end, axis=1)
-  if inhibition:
-    fired = fired & (jnp.arange(last.shape[0]) == jnp.argmax(last))
-    last = jnp.where(fires, membrane.reset, last)
-  else:
-    last = jnp.where(fired, membrane.reset, last)
+  winner = jnp.arange(last.shape[0]) == jnp.argmax(last)
+  fired = fired & (winner | jnp.logical_not(inhibition))
+  last = jnp.where(fired | (fires & jnp.asarray(inhibition)), membrane.reset, last)
 
   pending = state.pending + jnp.where((k <= end)[:, None], arriving, 0.0).sum(1)
   now = state.chunk * steps + end
@@ -384,7 +388,7 @@ def run(
   until: jax.typing.ArrayLike,
   *,
   gain: Callable[[Array], jax.typing.ArrayLike] = lambda chunk: 1.0,
-  inhibition: bool = False,
+  inhibition: jax.typing.ArrayLike = False,
   capacity: int = 1024,
 ) -> tuple[Layer, Spikes]:
   """Simulates up to a chunk, for as many output spikes as there are.
@@ -430,8 +434,7 @@ def run(
   start = (
     state,
     Spikes(none, none, jnp.int32(0)),
-    draw.events(draw.outline(state.chunk)),
-    draw.outline(state.chunk + 1),
+    *spike_trains.ahead(draw, state.chunk),
   )
   state, spikes, *_ = lax.while_loop(lambda carry: carry[0].chunk < until, body, start)
   return state, spikes

@@ -103,6 +103,7 @@ def run_members(
   operands: PyTree,
   over: Mapping[Key, Sequence],
   *,
+  batch: int | None = None,
   tolerate_non_finite: bool = False,
 ) -> dict[str, Any] | None:
   """Runs all members and returns their results, with the grid's shape as leading axes.
@@ -116,6 +117,9 @@ def run_members(
     config: the members' config but for the swept keys.
     operands: arrays shared by the members.
     over: the grid, see `grid`.
+    batch: members that are computed together if they fit the memory, by default all. The last
+      batch is filled up, so that stages that differ in the number of members alone share
+      their compiled functions.
     tolerate_non_finite: keep going when a member's loss is not finite (its numbers say so).
 
   Raises:
@@ -126,7 +130,7 @@ def run_members(
   columns, shape = grid(over)
   _refuse_nan(name, operands)
   count = int(np.prod(shape))
-  batches = _Batches(ctx, name, program, config, operands, columns, count)
+  batches = _Batches(ctx, name, program, config, operands, columns, count, batch or count)
   parts, start = [], 0
   while start < count:
     part, length = batches.load(start)
@@ -149,13 +153,13 @@ def run_members(
 class _Batches:
   """The batches of one stage: their plan, compiled functions, and files."""
 
-  def __init__(self, ctx, name, program, config, operands, columns, count):
+  def __init__(self, ctx, name, program, config, operands, columns, count, batch):
     self.ctx, self.name, self.program = ctx, name, program
     self.processes = ctx.processes
-    self.config, self.columns, self.count = config, columns, count
+    self.config, self.columns, self.count, self.batch = config, columns, count, batch
     self.directory = pathlib.Path(ctx.stage_directory(name))
     self.steps = program.steps(config)
-    self.shares = _deal(count, ctx.devices)
+    self.shares = _deal(min(batch, count), ctx.devices)
     self.devices = sum(self.shares)  # of all processes
     own = jax.local_devices()[: self.shares[self.processes.index]]
     self.mesh = Mesh(np.array(own), (_AXIS,))
@@ -187,15 +191,15 @@ class _Batches:
   def _make_plan(self) -> Plan:
     """The largest batch whose compiled program fits the budget, evened out."""
     chunk = self.program.chunk or max(1, self.steps // _CHUNKS)
-    self.plan = Plan(_up(self.count, self.devices), min(chunk, max(1, self.steps)))
+    self.plan = Plan(_up(self.batch, self.devices), min(chunk, max(1, self.steps)))
     budget = self.ctx.memory_budget * self.devices
     for _ in range(8):
       needed = self._memory_or_too_much()
       if needed <= budget or self.plan.batch <= self.devices:
         break
       batch = max(self.devices, int(self.plan.batch * budget / needed))
-      batches = -(-self.count // batch)
-      batch = _up(-(-self.count // batches), self.devices)
+      batches = -(-self.batch // batch)
+      batch = _up(-(-self.batch // batches), self.devices)
       self.plan = self.plan._replace(batch=min(batch, self.plan.batch - 1))
       self.plan = self.plan._replace(batch=_down(self.plan.batch, self.devices))
     if needed > budget:

@@ -19,12 +19,15 @@ CURVES = ("spikes", "presented", "detected", "free", "silent")  # of every inter
 # What conditions may change, all swept, so that they share compiled functions.
 SWEPT = {
   "tau": "neuron.tau",
+  "kernel_factor": "kernel_factor",
   "fgi": "neuron.fgi",
   "fgi_end": "neuron.fgi_end",
   "fgi_fall": "neuron.fgi_fall",
   "alpha2": "rule.alpha2",
   "variance_share": "rule.variance_share",
 }
+PATTERN = ("pattern.length", "pattern.word")  # swept too in the training
+TESTS = ("test.morph", "test.jitter", "test.dropout")
 
 
 def check(config):
@@ -36,8 +39,10 @@ def check(config):
       raise UserError(f"{name} is {value}; it must be positive.")
   if config.rule.name not in RULES:
     raise UserError(f"rule.name is '{config.rule.name}'; choose from {', '.join(RULES)}.")
-  if config.kernel not in spiking.KERNELS:
-    raise UserError(f"kernel is '{config.kernel}'; choose from {', '.join(spiking.KERNELS)}.")
+  low, high = spiking.FACTORS
+  factor = config.kernel_factor
+  if not isinstance(factor, jax.core.Tracer) and not low <= factor <= high:
+    raise UserError(f"kernel_factor is {factor}; it must lie between {low:g} and {high:g}.")
   if not isinstance(config.neuron.tau, jax.core.Tracer) and config.neuron.tau < 1:
     raise UserError(f"neuron.tau is {config.neuron.tau} ms; a step of 1 ms needs at least 1.")
   if config.pattern.spikes > config.afferents:
@@ -49,11 +54,13 @@ def check(config):
   for factor in (1.0, *config.test.morphs, *config.test.fine_morphs):
     if factor == 0:
       raise UserError("a morph factor of 0 has no pattern; leave it out.")
-    _check_balance(config, abs(factor))
+    _check_balance(config, config.pattern.length * abs(factor))
+  for length in config.words.lengths:
+    for tempo in (1.0, *config.words.tempos):
+      _check_balance(config, length * tempo)
 
 
-def _check_balance(config, factor):
-  length = config.pattern.length * factor
+def _check_balance(config, length):
   if config.pattern.spikes > config.afferents * config.rate * length / 1000 + 1e-6:
     raise UserError(
       f"the pattern's {config.pattern.spikes} spikes in {length:g} ms exceed the background "
@@ -97,16 +104,15 @@ def step(config, operands, state):
   state, spikes, overflow = neuron.learn(config, source, state)
   slot_ms = source.slot * config.chunk
   real = spikes.time >= 0
-  slot = jnp.maximum(spikes.time, 0) // slot_ms
-  _, in_pattern = balanced_input.presentation(source, slot)
-  latency = jnp.where(in_pattern, jnp.maximum(spikes.time, 0) - slot * slot_ms, -1)
-
-  first = -(-before // source.slot)  # slots that start and end in the interval
-  slots = first + jnp.arange(chunks)
-  whole = (slots + 1) * source.slot <= before + chunks
+  slots = before // source.slot + jnp.arange(chunks)  # all that the interval touches
   _, present = balanced_input.presentation(source, slots)
-  hit = jnp.zeros(chunks, bool).at[jnp.where(real & (slot >= first), slot - first, chunks)]
-  hit = hit.set(True, mode="drop")
+  slot = jnp.maximum(spikes.time, 0) // slot_ms
+  place = slot - slots[0]
+  latency = jnp.where(present[place], jnp.maximum(spikes.time, 0) - slot * slot_ms, -1)
+
+  # Slots that start and end in the interval.
+  whole = (slots * source.slot >= before) & ((slots + 1) * source.slot <= before + chunks)
+  hit = jnp.zeros(chunks, bool).at[jnp.where(real, place, chunks)].set(True, mode="drop")
   return state, {
     "latency": jnp.where(real, latency, -2).astype(jnp.int16),
     "spikes": spikes.count,
@@ -151,26 +157,46 @@ PROGRAM = Program(
 # --- one member of a test --------------------------------------------------------------------
 
 
-def _trained(config, operands):
-  """(rows, weight) of the member's seed, each with an axis of one neuron."""
-  index = config.seed - operands["first"]
-  return operands["rows"][index][None], operands["weight"][index][None]
+def _test(config, operands):
+  """A trained neuron of the operands hears its pattern morphed, jittered, with spikes dropped.
 
-
-def _test(config, operands, **changes):
-  source = neuron.embedded(config, neuron.TEST, morph=config.test.morph, **changes)
-  rows, weight = _trained(config, operands)
-  tally, lost = testing.detections(
-    neuron.kernels(config),
-    rows,
-    weight,
-    neuron.membrane(config),
-    jnp.asarray(config.test.thresholds, jnp.float32),
-    source,
-    neuron.chunks(config, 1000 * config.test.time),
-    neuron.final_integral(config),
+  Returns:
+    detected, silent, accuracy, rate (thresholds,); voltage and firing (ms,): see
+    `testing.listen`; overflow.
+  """
+  setting = config.test
+  source = neuron.embedded(
+    config,
+    neuron.TEST,
+    morph=setting.morph,
+    deviation=setting.jitter,
+    dropout=setting.dropout,
+    disturbed=operands["disturbed"],
   )
-  return {**testing.scores(tally), "rate": tally.spikes / config.test.time, "overflow": lost}
+  tally, voltage, lost = testing.listen(
+    neuron.kernels(config),
+    operands["rows"][setting.neuron][None],
+    operands["weight"][setting.neuron][None],
+    neuron.membrane(config),
+    jnp.asarray(setting.thresholds, jnp.float32),
+    source,
+    chunks=neuron.chunks(config, 1000 * setting.time),
+    cycle=neuron.chunks(config, longest(config) + config.pattern.gap),
+    gain=neuron.final_integral(config),
+  )
+  return {
+    **testing.scores(tally),
+    "rate": tally.spikes / setting.time,
+    "voltage": voltage[0],
+    "firing": voltage[1],
+    "overflow": lost,
+  }
+
+
+def longest(config) -> float:
+  """The longest tested pattern, ms."""
+  factors = (1.0, *config.test.morphs, *config.test.fine_morphs)
+  return config.pattern.length * max(map(abs, factors))
 
 
 def _untrained(config, operands):
@@ -192,30 +218,7 @@ def _untrained(config, operands):
   }
 
 
-def _disturbed_test(config, operands):
-  return _test(config, operands, deviation=config.test.jitter, dropout=config.test.dropout)
-
-
-def _response(config, operands):
-  slot = neuron.chunks(config, 1000 / config.presentations)
-  source = neuron.embedded(config, neuron.RESPONSE, morph=config.test.morph, slot=slot)
-  rows, weight = _trained(config, operands)
-  free, firing, lost = testing.responses(
-    neuron.kernels(config),
-    rows,
-    weight,
-    neuron.membrane(config),
-    source,
-    config.test.presentations,
-    slot,
-    neuron.final_integral(config),
-  )
-  return {"voltage": free, "firing": firing, "overflow": lost}
-
-
 TEST = Program.once(_test)
-DISTURBED = Program.once(_disturbed_test)
-RESPONSE = Program.once(_response)
 UNTRAINED = Program.once(_untrained)
 
 
@@ -227,7 +230,10 @@ def run(config, ctx):
 
   conditions/<name>: what `finish` returns, and test (seeds, morphs, thresholds) and response
   (seeds, morphs, ms) of the trained neuron; search: the global integral and its schedule at
-  τ = 3 ms; robustness: jitter and dropout of the pattern.
+  τ = 3 ms; robustness: jitter and dropout of the pattern; words: the second use.
+
+  Training runs in batches of as many members as there are seeds, tests in batches of as many
+  as there are seeds and morphs, so that all stages share two compiled functions.
   """
   check(config)
   seeds = ctx.seeds(config)
@@ -261,6 +267,7 @@ def _row(config, condition):
   """The swept values of a condition."""
   defaults = {
     "tau": config.neuron.tau,
+    "kernel_factor": config.kernel_factor,
     "fgi": config.neuron.fgi,
     "fgi_fall": config.neuron.fgi_fall,
     "alpha2": config.rule.alpha2,
@@ -271,49 +278,76 @@ def _row(config, condition):
   return tuple(float(values[name]) for name in SWEPT)
 
 
+def _learn(ctx, stage, config, rows, seeds, *, words=((None, -1),), rule=None, time=None):
+  """Trained neurons of every row of swept values, word (length, number) and seed.
+
+  Returns:
+    What `finish` returns, with an axis of rows × words × seeds.
+  """
+  kind = rule or config.rule.name
+  words = [(float(length or config.pattern.length), number) for length, number in words]
+  over = {tuple(SWEPT.values()): rows, PATTERN: words, "seed": seeds}
+  found = ctx.members(
+    stage,
+    UNTRAINED if kind == "none" else PROGRAM,
+    config,
+    (),
+    over,
+    set={"rule.name": kind, "train_time": time or config.train_time},
+    batch=config.seeds,
+  )
+  _raise_on_overflow(found.get("overflow", 0), "capacity or max_rate")
+  count = len(rows) * len(words) * len(seeds)
+  return {key: value.reshape(count, *value.shape[3:]) for key, value in found.items()}
+
+
+def _hear(ctx, stage, config, found, rows, seeds, tests):
+  """Tests (morph, jitter, dropout) of trained neurons, of every row and seed as `_learn`'s.
+
+  Returns:
+    What `_test` returns, with axes (rows × seeds, tests).
+  """
+  weight = found["weight"]
+  if not weight.shape[-1]:  # of a rule without weights
+    weight = np.ones(found["rows"].shape, np.float32)
+  neurons = [(*row, seed) for row in rows for seed in seeds]
+  part = ctx.members(
+    stage,
+    TEST,
+    config,
+    {
+      "rows": found["rows"],
+      "weight": weight,
+      "disturbed": np.array(any(test[1:] != (0.0, 0.0) for test in tests)),
+    },
+    {
+      (*SWEPT.values(), "seed", "test.neuron"): [(*n, i) for i, n in enumerate(neurons)],
+      TESTS: tests,
+    },
+    batch=config.seeds * len(config.test.morphs),
+  )
+  _raise_on_overflow(part["overflow"], "capacity")
+  return part
+
+
 def _train(ctx, config, name, seeds):
   condition = config.conditions[name]
-  kind = condition.get("rule", config.rule.name)
-  over = {"seed": seeds, tuple(SWEPT.values()): [_row(config, condition)]}
-  program = UNTRAINED if kind == "none" else PROGRAM
-  stage = f"train {name}"
-  found = ctx.members(stage, program, config, (), over, set={"rule.name": kind})
-  _raise_on_overflow(found.get("overflow", 0), "capacity or max_rate")
-  return {key: value[:, 0] for key, value in found.items()}
-
-
-def _operands(found, seeds):
-  """What the tests need of all trained neurons; rules without weights leave them at 1."""
-  weight = found["weight"]
-  if not weight.shape[-1]:
-    weight = np.ones(found["rows"].shape, np.float32)
-  return {"first": np.int32(seeds[0]), "rows": found["rows"], "weight": weight}
+  rows = [_row(config, condition)]
+  return _learn(ctx, f"train {name}", config, rows, seeds, rule=condition.get("rule"))
 
 
 def _tests(ctx, config, name, found, seeds):
-  """Accuracies over morphs and thresholds, and mean voltages.
-
-  Morphs come in groups of one size, so that all tests share a compiled function.
-  """
-  operands = _operands(found, seeds)
-  over = {"seed": seeds, tuple(SWEPT.values()): [_row(config, config.conditions[name])]}
-
-  def at(stage, program, morphs):
-    values = {**over, "test.morph": [float(m) for m in morphs]}
-    part = ctx.members(stage, program, config, operands, values)
-    _raise_on_overflow(part["overflow"], "capacity")
-    return {key: value[:, 0] for key, value in part.items()}
-
-  size = len(config.test.morphs)
-  groups = [config.test.morphs]
-  if name in config.test.fine_conditions:
-    fine = config.test.fine_morphs
-    groups = [fine[i : i + size] for i in range(0, len(fine), size)]
-  parts = [at(f"test {name} {i}", TEST, group) for i, group in enumerate(groups)]
+  """Accuracies over morphs and thresholds, and mean voltages over the coarser morphs."""
+  fine = name in config.test.fine_conditions
+  morphs = [float(m) for m in (config.test.fine_morphs if fine else config.test.morphs)]
+  rows = [_row(config, config.conditions[name])]
+  tests = [(m, 0.0, 0.0) for m in morphs]
+  test = _hear(ctx, f"test {name}", config, found, rows, seeds, tests)
+  coarse = [int(np.argmin(np.abs(np.array(morphs) - m))) for m in config.test.morphs]
   return {
-    "test_morphs": np.array([m for group in groups for m in group]),
-    "test": {key: np.concatenate([p[key] for p in parts], 1) for key in parts[0]},
-    "response": at(f"response {name}", RESPONSE, config.test.morphs),
+    "test_morphs": np.array(morphs),
+    "test": {key: test[key] for key in ("detected", "silent", "accuracy", "rate")},
+    "response": {key: test[key][:, coarse] for key in ("voltage", "firing")},
   }
 
 
@@ -327,70 +361,72 @@ def _search(ctx, config):
   search = config.search
   seeds = list(range(search.first_seed, search.first_seed + search.seeds))
   detector = dict(config.conditions["detector"].to_dict())
-  rows = [detector | {"fgi": f, "fgi_end": f} for f in search.constant]
-  rows += [
-    detector | {"fgi_end": end, "fgi_fall": fall}
-    for end in search.ends
-    for fall in search.falls
+  schedules = [{"fgi": f, "fgi_end": f, "fgi_fall": 0.0} for f in search.constant]
+  schedules += [
+    {"fgi_end": end, "fgi_fall": fall} for end in search.ends for fall in search.falls
   ]
-  parts = []
-  for i, row in enumerate(rows):
-    over = {"seed": seeds, tuple(SWEPT.values()): [_row(config, row)]}
-    changed = {"train_time": search.train_time}
-    found = ctx.members(f"search {i}", PROGRAM, config, (), over, set=changed)
-    _raise_on_overflow(found["overflow"], "capacity or max_rate")
-    found = {key: value[:, 0] for key, value in found.items()}
-    over["test.morph"] = [1.0]
-    response = ctx.members(
-      f"search response {i}", RESPONSE, config, _operands(found, seeds), over
-    )
-    peak = response["voltage"][:, 0, 0].max(-1)
-    parts.append({"peak": peak, **{key: found[key] for key in CURVES}})
+  rows = [_row(config, detector | schedule) for schedule in schedules]
+  found = _learn(ctx, "search", config, rows, seeds, time=search.train_time)
+  test = _hear(ctx, "search test", config, found, rows, seeds, [(1.0, 0.0, 0.0)])
+  measured = {"peak": np.nanmax(test["voltage"][:, 0], -1), **{k: found[k] for k in CURVES}}
   return {
     "constant": np.array(search.constant),
     "ends": np.array(search.ends),
     "falls": np.array(search.falls),
-    **{key: np.stack([part[key] for part in parts], 1) for key in parts[0]},
+    **{  # seeds first
+      key: value.reshape(len(rows), len(seeds), *value.shape[1:]).swapaxes(0, 1)
+      for key, value in measured.items()
+    },
   }
 
 
 def _robustness(ctx, config, name, found, seeds):
   """Tests with jittered and with dropped spikes of the pattern."""
-  disturbed = [(float(j), 0.0) for j in config.robustness.jitter]
-  disturbed += [(0.0, float(p)) for p in config.robustness.dropout]
-  over = {
-    "seed": seeds,
-    tuple(SWEPT.values()): [_row(config, config.conditions[name])],
-    ("test.jitter", "test.dropout"): disturbed,
-  }
-  operands = _operands(found, seeds)
-  test = ctx.members(f"robustness {name}", DISTURBED, config, operands, over)
-  _raise_on_overflow(test["overflow"], "capacity")
+  tests = [(1.0, float(j), 0.0) for j in config.robustness.jitter]
+  tests += [(1.0, 0.0, float(p)) for p in config.robustness.dropout]
+  rows = [_row(config, config.conditions[name])]
+  test = _hear(ctx, f"robustness {name}", config, found, rows, seeds, tests)
   return {
     "jitter": np.array(config.robustness.jitter),
     "dropout": np.array(config.robustness.dropout),
-    **{key: value[:, 0] for key, value in test.items()},
+    **{key: test[key] for key in ("detected", "silent", "accuracy", "rate")},
   }
 
 
 def _words(ctx, config, seeds):
-  """One coincidence detector for each word, and what all of them make of all words."""
-  row = _row(config, config.conditions["detector"])
-  over = {
-    "seed": seeds,
-    tuple(SWEPT.values()): [row],
-    "words.word": list(range(len(config.words.lengths))),
-  }
-  learnt = ctx.members("learn words", words.LEARN, config, (), over)
-  _raise_on_overflow(learnt["overflow"], "capacity or max_rate")
-  operands = {"first": np.int32(seeds[0]), "rows": learnt["rows"][:, 0]}
-  del over["words.word"]
-  heard = ctx.members("listen to words", words.LISTEN, config, operands, over)
-  _raise_on_overflow(heard["overflow"], "capacity")
+  """A neuron taught each word, layers that are taught nothing, and what they make of words.
+
+  Returns:
+    lengths, tempos; taught, inhibited, free: peak and variant of `words.LISTEN`, seeds first.
+  """
+  setting, row = config.words, _row(config, config.conditions["detector"])
+  spoken = [(length, number) for number, length in enumerate(setting.lengths)]
+  learnt = _learn(
+    ctx, "learn words", config, [row], seeds, words=spoken, time=setting.train_time
+  )
+  rows = {"taught": learnt["rows"].reshape(len(spoken), len(seeds), -1).swapaxes(0, 1)}
+  over = {tuple(SWEPT.values()): [row], "seed": seeds}
+  if setting.layers:
+    layer = ctx.members(
+      "layers of words",
+      words.LAYER,
+      config,
+      (),
+      over | {"words.inhibition": list(setting.layers.values())},
+      batch=config.seeds,
+    )
+    _raise_on_overflow(layer["overflow"], "capacity or max_rate")
+    rows |= {name: layer["rows"][0, :, i] for i, name in enumerate(setting.layers)}
+  found = {}
+  for name, synapses in rows.items():
+    operands = {"first": np.int32(seeds[0]), "rows": synapses}
+    heard = ctx.members(f"words {name}", words.LISTEN, config, operands, over)
+    _raise_on_overflow(heard["overflow"], "capacity")
+    found[name] = {key: heard[key][0] for key in ("peak", "variant")}
   return {
-    "lengths": np.array(config.words.lengths),
-    "tempos": np.array(config.words.tempos),
-    **{key: heard[key][:, 0] for key in ("peak", "variant")},
+    "lengths": np.array(setting.lengths),
+    "tempos": np.array(setting.tempos),
+    **found,
   }
 
 

@@ -14,12 +14,19 @@ _LABELS = {
   "integrator": "SDVL, τ = 20",
   "detector_accurate": "integral 0.38, τ = 3",
   "detector_constant": "constant integral, τ = 3",
-  "detector_print": "as printed, τ = 3",
-  "integrator_print": "as printed, τ = 20",
+  "detector_print": "printed α2, τ = 3",
+  "integrator_print": "printed α2, τ = 20",
+  "detector_kernel": "printed kernel, τ = 3",
+  "integrator_kernel": "printed kernel, τ = 20",
   "detector_frozen": "frozen variance, τ = 3",
   "integrator_frozen": "frozen variance, τ = 20",
   "stdp": "STDP",
   "untrained": "untrained",
+}
+_KINDS = {
+  "taught": "one taught neuron a word",
+  "inhibited": "layer, inhibition",
+  "free": "layer, no inhibition",
 }
 
 
@@ -82,7 +89,7 @@ def learning(results):
     row[2].plot(time, response["firing"][seed, at], color=_COLOURS[0], label="firing")
     row[2].axhline(-55, color="#555555", lw=0.6, ls=":")
     row[2].axvspan(0, float(results["length"]), color="#999999", alpha=0.15, lw=0)
-    row[2].set(xlabel="time after onset (ms)", ylabel="mean voltage (mV)", xlim=(0, 120))
+    row[2].set(xlabel="time after onset (ms)", ylabel="mean voltage (mV)", xlim=(0, 70))
     row[2].legend(loc="upper right")
     row[0].set_title(_TITLES[name], loc="left")
   return fig
@@ -101,7 +108,7 @@ def voltages(results):
     voltage = results["conditions"][name]["response"]["voltage"]
     peaks = q.peaks(results, name, 1.0)
     seed = int(np.argsort(peaks)[len(peaks) // 2])
-    time = np.arange(min(voltage.shape[-1], 150))
+    time = np.arange(voltage.shape[-1])
     for ax, sign in zip(row, (1, -1), strict=True):
       factors = sorted((m for m in results["morphs"] if m * sign > 0), key=abs)
       for colour, factor in zip(_COLOURS, factors, strict=False):
@@ -223,24 +230,29 @@ def search(results):
 
 
 def words(results):
-  """One neuron a word: which neuron answers most strongly, and how tempo matters."""
+  """Which word is named, by taught neurons and by a layer, and how tempo matters."""
   part = results["words"]
-  fig, axes = plotting.figure(ncols=2, height=2.6)
-  shares = q.confusion(part).mean(0)
-  image = axes[0].imshow(shares, vmin=0, vmax=1, cmap="viridis")
-  for (i, j), value in np.ndenumerate(shares):
-    colour = "black" if value > 0.6 else "white"
-    axes[0].text(j, i, f"{value:.2f}", ha="center", va="center", fontsize=7, color=colour)
-  names = [f"{n:g} ms" for n in part["lengths"]]
-  axes[0].set_xticks(range(len(names)), names)
-  axes[0].set_yticks(range(len(names)), names)
-  axes[0].set(xlabel="neuron with the highest peak", ylabel="word")
-  fig.colorbar(image, ax=axes[0], shrink=0.8, label="share")
-  correct = q.words_recognised(part)
-  if np.all(np.isfinite(correct)):
-    plotting.band(axes[1], part["tempos"], correct, marker="o", ms=3)
-  axes[1].axhline(1 / len(names), color="#555555", lw=0.6, ls=":")
-  axes[1].set(xlabel="tempo (times the length)", ylabel="words recognised", ylim=(0, 1.03))
+  kinds = q.word_kinds(part)
+  maps = kinds[:2]
+  fig, axes = plotting.figure(ncols=len(maps) + 1, height=2.6)
+  names = [f"{n:g}" for n in part["lengths"]]
+  for ax, kind in zip(axes, maps, strict=False):
+    shares = q.confusion(part, kind).mean(0)
+    ax.imshow(shares, vmin=0, vmax=1, cmap="viridis")
+    for (i, j), value in np.ndenumerate(shares):
+      colour = "black" if value > 0.6 else "white"
+      ax.text(j, i, f"{value:.2f}", ha="center", va="center", fontsize=7, color=colour)
+    ax.set_xticks(range(len(names)), names)
+    ax.set_yticks(range(len(names)), names)
+    ax.set(xlabel="named (length, ms)", ylabel="word (length, ms)")
+    ax.set_title(_KINDS[kind], loc="left")
+  for kind in kinds:
+    correct = q.words_recognised(part, kind)
+    if np.all(np.isfinite(correct)):
+      plotting.band(axes[-1], part["tempos"], correct, _KINDS[kind], marker="o", ms=3)
+  axes[-1].axhline(1 / len(names), color="#555555", lw=0.6, ls=":")
+  axes[-1].set(xlabel="tempo (times the length)", ylabel="words recognised", ylim=(0, 1.03))
+  axes[-1].legend(loc="lower right", fontsize=6)
   return fig
 
 
@@ -345,8 +357,9 @@ FIGURES = (
   ),
   Figure(
     "words",
-    "Words of different length on the same afferents, one neuron for each; right: tempos that "
-    "were not trained. Dotted: chance.",
+    "Words of different length on the same afferents: named by one taught neuron each (left), "
+    "by as many neurons of a layer without a teacher (middle), and at tempos that were not "
+    "trained (right). Dotted: chance.",
     words,
   ),
 )

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from lib import updates
 from lib.dynamics import balanced_input, counter_random, patterns, spiking
 
-TRAINING, TEST, RESPONSE, PATTERN, INITIAL = range(5)  # streams of random numbers
+TRAINING, TEST, LAYER, PATTERN, INITIAL = range(5)  # streams of random numbers
 
 
 def chunks(config, milliseconds) -> int:
@@ -18,7 +18,7 @@ def kernels(config) -> spiking.Kernels:
   return spiking.kernels(
     delay_range=config.delay_range,
     variance_range=config.variance_range,
-    kernel=config.kernel,
+    factor=config.kernel_factor,
   )
 
 
@@ -84,9 +84,19 @@ def key(config, stream):
 
 def pattern(config) -> patterns.Pattern:
   """The pattern that the member learns."""
-  return patterns.uniform_pattern(
-    key(config, PATTERN), config.pattern.spikes, config.pattern.length
+  return word(config, config.pattern.word, config.pattern.length)
+
+
+def word(config, number, length) -> patterns.Pattern:
+  """A pattern of a member's vocabulary; −1 is the paper's, with afferents as they fire."""
+  paper = key(config, PATTERN)
+  own = jnp.stack(counter_random.threefry(paper, number, jnp.uint32(1)))
+  drawn = patterns.uniform_pattern(
+    jnp.where(number < 0, paper, own), config.pattern.spikes, length
   )
+  bits, _ = counter_random.threefry(own, drawn.afferent, jnp.uint32(2))
+  order = jnp.argsort(bits).astype(jnp.int32)
+  return drawn._replace(afferent=jnp.where(number < 0, drawn.afferent, order))
 
 
 def initial(config) -> spiking.Layer:
@@ -94,8 +104,14 @@ def initial(config) -> spiking.Layer:
   return spiking.layer(synapses(config), kernels(config), membrane(config), config.chunk)
 
 
-def learn(config, source, state):
+def learn(config, source, state, inhibition=False):
   """An interval of input from `source` while the synapses learn.
+
+  Args:
+    config: of the member.
+    source: `balanced_input.Input`.
+    state: one neuron or a layer.
+    inhibition: see `spiking.advance`.
 
   Returns:
     (state, output spikes, input and output spikes that did not fit their lists).
@@ -108,27 +124,25 @@ def learn(config, source, state):
     state,
     state.chunk + chunks(config, 1000 * config.interval),
     gain=global_integral(config),
-    capacity=round(config.max_rate * config.interval),
+    inhibition=inhibition,
+    capacity=round(config.max_rate * config.interval) * state.voltage.shape[0],
   )
   lost = jnp.maximum(spikes.count - spikes.time.shape[0], 0)
   return state, spikes, state.overflow + lost
 
 
-def embedded(config, stream, *, morph=1.0, slot=None, deviation=None, dropout=None):
-  """Input with the (morphed) pattern.
+def embedded(config, stream, *, morph=1.0, **disturbance):
+  """Input with the (morphed) pattern, in slots of the pattern and the gap after it.
 
   Args:
     config: of the member.
-    stream: TRAINING, TEST or RESPONSE.
+    stream: TRAINING or TEST.
     morph: factor, negative for the reversed pattern.
-    slot: chunks in a slot, by default the pattern and the gap after it.
-    deviation, dropout: of the pattern's spikes, see `balanced_input`.
+    **disturbance: deviation, dropout and disturbed of `balanced_input`.
   """
   length = config.pattern.length
   morphed = patterns.morph(pattern(config), length, morph)
   long = jnp.ceil(length * jnp.abs(morph) - 1e-3).astype(jnp.int32)
-  if slot is None:
-    slot = -(-(long + config.pattern.gap) // config.chunk)
   return balanced_input.embedded_patterns(
     key(config, stream),
     morphed,
@@ -137,9 +151,8 @@ def embedded(config, stream, *, morph=1.0, slot=None, deviation=None, dropout=No
     rate=config.rate,
     presentations=config.presentations,
     length=long,
-    slot=slot,
+    slot=-(-(long + config.pattern.gap) // config.chunk),
     chunk=config.chunk,
     capacity=config.capacity,
-    deviation=deviation,
-    dropout=dropout,
+    **disturbance,
   )

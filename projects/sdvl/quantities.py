@@ -128,7 +128,7 @@ def peaks(results, name, factor):
   if not near.size:
     return None
   end = int(np.ceil(abs(factor) * results["length"])) + 20
-  voltage = found["response"]["voltage"][:, near[0], :end]
+  voltage = found["response"]["voltage"][:, near[0], :end]  # inside the slot
   return np.asarray(voltage.max(-1), np.float64)
 
 
@@ -139,14 +139,39 @@ def slot_accuracy(curves):
   return detected * silent
 
 
-def words_recognised(part):
-  """Share of words named by the neuron with the highest peak, (seeds, tempos).
+def word_kinds(part):
+  """Which neurons heard the words: taught, and the layers that were run."""
+  return [kind for kind in ("taught", "inhibited", "free") if kind in part]
 
-  NaN where a member heard no word at a tempo.
+
+def words_named(part, kind):
+  """What the neuron with the highest peak says in the second half of the test.
+
+  A taught neuron stands for its word; one of a layer for the word at which it was the
+  highest most often in the first half.
+
+  Returns:
+    (said, named): (seeds, slots); said is the variant, word · tempos + tempo, or −1.
   """
+  words, tempos = len(part["lengths"]), len(part["tempos"])
+  said, winner = part[kind]["variant"], part[kind]["peak"].argmax(-1)
+  half = said.shape[1] // 2
+  label = np.tile(np.arange(words), (len(said), 1))
+  if kind != "taught":
+    for seed in range(len(said)):
+      wins = np.zeros((words, words))  # neuron, word
+      spoken = said[seed, :half] >= 0
+      first = winner[seed, :half][spoken], said[seed, :half][spoken] // tempos
+      np.add.at(wins, first, 1)
+      label[seed] = wins.argmax(1)
+  return said[:, half:], np.take_along_axis(label, winner[:, half:], 1)
+
+
+def words_recognised(part, kind):
+  """Share of words that are named, (seeds, tempos); NaN where none was said at a tempo."""
   tempos = len(part["tempos"])
-  said = part["variant"]
-  right = part["peak"].argmax(-1) == said // tempos
+  said, named = words_named(part, kind)
+  right = named == said // tempos
   shares = [
     [right[i][(said[i] >= 0) & (said[i] % tempos == t)] for t in range(tempos)]
     for i in range(len(said))
@@ -154,10 +179,10 @@ def words_recognised(part):
   return np.array([[x.mean() if len(x) else np.nan for x in row] for row in shares])
 
 
-def confusion(part):
-  """Share of presentations of word i that neuron j answers most strongly, (seeds, i, j)."""
+def confusion(part, kind):
+  """Share of presentations of word i that are named j, (seeds, i, j)."""
   words, tempos = len(part["lengths"]), len(part["tempos"])
-  said, named = part["variant"], part["peak"].argmax(-1)
+  said, named = words_named(part, kind)
   found = np.zeros((len(said), words, words))
   for i in range(len(said)):
     for word in range(words):

@@ -1,4 +1,4 @@
-"""Tests of a trained neuron, with learning off: detections, false alarms, mean voltages.
+"""The test of a trained neuron, with learning off: detections, false alarms, mean voltages.
 
 Without learning the current does not depend on the output, so one simulated current serves
 any number of thresholds.
@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from lib.dynamics import balanced_input, spiking
+from lib.dynamics import balanced_input, spike_trains, spiking
 
 Array = jax.Array
 
@@ -40,7 +40,9 @@ def _membrane(membrane, voltage, current):
   return lax.scan(step, voltage, current)
 
 
-def detections(grid, rows, weight, membrane, thresholds, source, chunks, gain):
+def listen(
+  grid, rows, weight, membrane, thresholds, source, *, chunks: int, cycle: int, gain
+) -> tuple[Tally, Array, Array]:
   """What a neuron does with an input at each threshold, with learning off.
 
   As in the authors' program a presentation's region is its slot: the pattern and the gap of
@@ -48,31 +50,34 @@ def detections(grid, rows, weight, membrane, thresholds, source, chunks, gain):
 
   Args:
     grid, rows, weight: synapses of one neuron, see `spiking.drive`.
-    membrane: its constants; the threshold is replaced.
-    thresholds: (thresholds,) mV, inf for none.
+    membrane: its constants.
+    thresholds: (thresholds,) mV, to be counted at.
     source: `balanced_input.Input`.
     chunks: to simulate.
+    cycle: chunks in the longest slot.
     gain: the fixed global integral.
 
   Returns:
-    (Tally, overflow).
+    (tally, mean, overflow): mean (2, cycle · steps) mV, the voltage averaged over
+    presentations from the start of their slot, without a threshold and at the membrane's;
+    NaN after the slot's end.
   """
   steps, draw = source.chunk, balanced_input.draw(source)
-  membrane = membrane._replace(threshold=thresholds)
+  counted = jnp.concatenate([jnp.array([jnp.inf, membrane.threshold]), thresholds])
+  membrane = membrane._replace(threshold=counted)
   skipped = -(-100 // steps)
-  zero = jnp.zeros(thresholds.shape, jnp.int32)
+  zero = jnp.zeros(counted.shape, jnp.int32)
 
   def advance(carry, chunk):
-    pending, voltage, region, tally, now, following = carry
+    pending, voltage, region, tally, sums, now, present, following = carry
+    # The first two turns only draw: each turn draws what the next ones simulate.
+    now = now._replace(count=jnp.where(chunk < 0, 0, now.count))
     due, pending = spiking.drive(grid, rows, weight, now, pending)
     voltage, trace = _membrane(membrane, voltage, gain * due[0])
-    count = (trace >= thresholds).sum(0, dtype=jnp.int32)
-    slot = chunk // source.slot
-    at_start = chunk % source.slot == 0
-    _, present = balanced_input.presentation(source, slot)
-    _, present_before = balanced_input.presentation(source, slot - 1)
-    fresh = at_start & (present | present_before)
+    count = (trace >= counted).sum(0, dtype=jnp.int32)
+    position = chunk % source.slot
     was_presentation, fired_before, counts = region
+    fresh = (position == 0) & (present | was_presentation) & (chunk >= 0)
     tally = jax.tree.map(
       lambda a, b: jnp.where(fresh & counts, b, a),
       tally,
@@ -84,19 +89,30 @@ def detections(grid, rows, weight, membrane, thresholds, source, chunks, gain):
       jnp.where(fresh, False, fired_before) | (count > 0),
       jnp.where(fresh, chunk >= skipped, counts),
     )
-    ahead = (draw.events(following), draw.outline(chunk + 2))
-    return (pending, voltage, region, tally, *ahead), now.overflow
+    total, shown = sums
+    shows = present & region[2] & (chunk - position + source.slot <= chunks)
+    total = total.at[position].add(jnp.where(shows, trace[:, :2] - membrane.rest, 0.0))
+    sums = (total, shown + (shows & (position == 0)))
+    ahead = (draw.events(following), following.present, draw.outline(chunk + 2))
+    return (pending, voltage, region, tally, sums, *ahead), now.overflow
 
+  events, outline = spike_trains.nothing(draw)
   start = (
     jnp.zeros((1, steps + grid.table.shape[1])),
-    jnp.full(thresholds.shape, membrane.rest, jnp.float32),
-    (jnp.bool_(False), jnp.zeros(thresholds.shape, bool), jnp.bool_(False)),
+    jnp.full(counted.shape, membrane.rest, jnp.float32),
+    (jnp.bool_(False), jnp.zeros(counted.shape, bool), jnp.bool_(False)),
     Tally(zero, zero, zero, zero, zero),
-    draw.events(draw.outline(jnp.int32(0))),
-    draw.outline(jnp.int32(1)),
+    (jnp.zeros((cycle, steps, 2)), jnp.int32(0)),
+    events,
+    jnp.bool_(False),
+    outline,
   )
-  (_, _, _, tally, *_), lost = lax.scan(advance, start, jnp.arange(chunks))
-  return tally, lost.sum()
+  (*_, tally, sums, _, _, _), lost = lax.scan(advance, start, jnp.arange(-2, chunks))
+  total, shown = sums
+  mean = membrane.rest + total / jnp.maximum(shown, 1)
+  mean = jnp.where(jnp.arange(cycle)[:, None, None] < source.slot, mean, jnp.nan)
+  tally = jax.tree.map(lambda x: x[2:], tally)
+  return tally, mean.reshape(-1, 2).T, lost.sum()
 
 
 def close(tally: Tally, presentation: Array, fired: Array) -> Tally:
@@ -117,38 +133,3 @@ def scores(tally: Tally) -> dict[str, Array]:
   detected = tally.detected / jnp.maximum(tally.presentations, 1)
   silent = tally.silent / jnp.maximum(tally.gaps, 1)
   return {"detected": detected, "silent": silent, "accuracy": detected * silent}
-
-
-def responses(grid, rows, weight, membrane, source, presentations: int, slot: int, gain):
-  """Mean voltages over presentations that start every slot, with learning off.
-
-  Args:
-    grid, rows, weight, membrane, gain: see `detections`.
-    source: input that presents its pattern in each slot of `slot` chunks.
-    presentations: how many; one more before them is not averaged.
-    slot: chunks in a slot.
-
-  Returns:
-    (free, firing, overflow): (slot · steps,) mV from the start of the presentation, without
-    and with the threshold.
-  """
-  steps, draw = source.chunk, balanced_input.draw(source)
-  thresholds = jnp.stack([jnp.float32(jnp.inf), jnp.float32(membrane.threshold)])
-  membrane = membrane._replace(threshold=thresholds)
-
-  def advance(carry, chunk):
-    pending, voltage, now, following = carry
-    due, pending = spiking.drive(grid, rows, weight, now, pending)
-    voltage, trace = _membrane(membrane, voltage, gain * due[0])
-    ahead = (draw.events(following), draw.outline(chunk + 2))
-    return (pending, voltage, *ahead), (trace, now.overflow)
-
-  start = (
-    jnp.zeros((1, steps + grid.table.shape[1])),
-    jnp.full(2, membrane.rest, jnp.float32),
-    draw.events(draw.outline(jnp.int32(0))),
-    draw.outline(jnp.int32(1)),
-  )
-  _, (trace, lost) = lax.scan(advance, start, jnp.arange((presentations + 1) * slot))
-  mean = trace.reshape(presentations + 1, slot * steps, 2)[1:].mean(0)
-  return mean[:, 0], mean[:, 1], lost.sum()

@@ -5,36 +5,34 @@ own. Each afferent fires once in each word, so that no rate tells words apart, n
 background: only the order of the spikes does.
 """
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from lib.dynamics import balanced_input, counter_random, patterns, spiking
+from lib import updates
+from lib.dynamics import balanced_input, counter_random, patterns, spike_trains, spiking
 from lib.experiment import Program
 from projects.sdvl import neuron
 
 
 def vocabulary(config) -> patterns.Pattern:
   """(words, spikes): the member's words."""
-  found = []
-  for index, length in enumerate(config.words.lengths):
-    key = counter_random.from_seed(config.seed, 100 + index)
-    times = patterns.uniform_pattern(key, config.pattern.spikes, length)
-    counter = jnp.arange(config.pattern.spikes, dtype=jnp.uint32)
-    bits, _ = counter_random.threefry(key, counter, jnp.uint32(1))
-    found.append(times._replace(afferent=jnp.argsort(bits).astype(jnp.int32)))
+  found = [
+    neuron.word(config, number, length) for number, length in enumerate(config.words.lengths)
+  ]
   return jax.tree.map(lambda *x: jnp.stack(x), *found)
 
 
-def heard(config, stream, *, share, tempos) -> balanced_input.Input:
-  """Input with words at several tempos; variant w · tempos + t is word w at tempo t.
+def heard(config, stream, tempos) -> balanced_input.Input:
+  """Input with all words at several tempos, each as often as any other.
 
   Args:
     config: of the member.
     stream: of the random input.
-    share: (words,) probability of each word.
-    tempos: factors of the length.
+    tempos: factors of the length; variant w · tempos + t is word w at tempo t.
   """
   words = vocabulary(config)
   factors = jnp.asarray(tempos, jnp.float32)
@@ -52,7 +50,6 @@ def heard(config, stream, *, share, tempos) -> balanced_input.Input:
     slot=slot(config, tempos),
     chunk=config.chunk,
     capacity=config.capacity,
-    share=jnp.repeat(jnp.asarray(share), len(tempos)) / len(tempos),
   )
 
 
@@ -62,31 +59,38 @@ def slot(config, tempos) -> int:
   return neuron.chunks(config, longest + config.pattern.gap)
 
 
-# --- a neuron learns its word ----------------------------------------------------------------
+# --- a layer learns all words without a teacher ----------------------------------------------
 
 
 def _init(config, operands):
-  return neuron.initial(config)
+  """As many neurons as words, whose first delays are random: equal ones would stay equal."""
+  shape = (len(config.words.lengths), config.afferents)
+  counter = jnp.arange(math.prod(shape), dtype=jnp.uint32)
+  bits, _ = counter_random.threefry(neuron.key(config, neuron.INITIAL), counter, jnp.uint32(1))
+  low, high = config.delay_range
+  delay = (low + (high - low) * counter_random.uniform(bits)).reshape(shape)
+  variance = jnp.full(shape, config.initial.variance, jnp.float32)
+  grid, membrane = neuron.kernels(config), neuron.membrane(config)
+  return spiking.layer(updates.Synapses(delay, variance), grid, membrane, config.chunk)
 
 
 def _step(config, operands, state):
-  """An interval in which only the word `words.word` is spoken, at its own tempo."""
-  share = (jnp.arange(len(config.words.lengths)) == config.words.word).astype(jnp.float32)
-  source = heard(config, neuron.TRAINING, share=share, tempos=(1.0,))
-  state, spikes, overflow = neuron.learn(config, source, state)
+  """An interval in which all words are spoken, at their own tempo."""
+  source = heard(config, neuron.LAYER, (1.0,))
+  state, spikes, overflow = neuron.learn(config, source, state, config.words.inhibition)
   return state, {"spikes": spikes.count, "overflow": overflow}
 
 
 def _finish(config, operands, state, history):
   return {
-    "rows": state.rows[0],
+    "rows": state.rows,
     "spikes": history["spikes"],
     "overflow": history["overflow"].max(),
   }
 
 
-LEARN = Program(
-  _init, _step, _finish, lambda config: round(config.words.train_time / config.interval)
+LAYER = Program(
+  _init, _step, _finish, lambda config: round(config.words.layer_time / config.interval)
 )
 
 
@@ -101,13 +105,14 @@ def _listen(config, operands):
   """
   words, tempos = len(config.words.lengths), tuple(config.words.tempos)
   grid, membrane = neuron.kernels(config), neuron.membrane(config)
-  source = heard(config, neuron.TEST, share=jnp.full(words, 1 / words), tempos=tempos)
+  source = heard(config, neuron.TEST, tempos)
   draw, length = balanced_input.draw(source), slot(config, tempos)
   rows = operands["rows"][config.seed - operands["first"]]
   steps = config.chunk
 
   def advance(carry, chunk):
     pending, voltage, now, following = carry
+    now = now._replace(count=jnp.where(chunk < 0, 0, now.count))  # those turns only draw
     due, pending = spiking.drive(grid, rows, None, now, pending)
     trace = spiking.integrate(membrane, voltage, neuron.final_integral(config) * due)
     ahead = (draw.events(following), draw.outline(chunk + 2))
@@ -116,14 +121,13 @@ def _listen(config, operands):
   start = (
     jnp.zeros((words, steps + grid.table.shape[1])),
     jnp.full(words, membrane.rest, jnp.float32),
-    draw.events(draw.outline(jnp.int32(0))),
-    draw.outline(jnp.int32(1)),
+    *spike_trains.nothing(draw),
   )
   slots = neuron.chunks(config, 1000 * config.words.test_time) // length
-  _, (peak, lost) = lax.scan(advance, start, jnp.arange(slots * length))
+  _, (peak, lost) = lax.scan(advance, start, jnp.arange(-2, slots * length))
   variant, present = balanced_input.presentation(source, jnp.arange(slots))
   return {
-    "peak": peak.reshape(slots, length, words).max(1),
+    "peak": peak[2:].reshape(slots, length, words).max(1),
     "variant": jnp.where(present, variant, -1),
     "overflow": lost.sum(),
   }

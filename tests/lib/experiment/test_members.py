@@ -164,6 +164,25 @@ def test_stages_that_differ_in_swept_values_share_one_compiled_program(tmp_path)
   np.testing.assert_allclose(found["x"][1], _reference(9, 1.0)[0], rtol=1e-5)
 
 
+def test_stages_of_another_size_share_a_program_by_their_batch(tmp_path):
+  traces = []
+
+  def step(config, operands, state):
+    traces.append(1)
+    return _program().step(config, operands, state)
+
+  program = _program()._replace(step=step)
+  ctx, one = Context(tmp_path), jnp.float32(1.0)
+  ctx.members("a", program, _config(), one, {"seed": [0, 1, 2, 3]}, batch=4)
+  count = len(traces)
+  more = ctx.members("b", program, _config(), one, {"seed": list(range(4, 14))}, batch=4)
+  less = ctx.members("c", program, _config(), one, {"seed": [7]}, batch=4)
+  assert len(traces) == count
+  assert more["x"].shape == (10, 8) and less["x"].shape == (1, 8)
+  np.testing.assert_allclose(more["x"][9], _reference(13, 1.0)[0], rtol=1e-5)
+  np.testing.assert_array_equal(less["x"][0], more["x"][3])
+
+
 def test_grid_zips_tuples_of_keys():
   columns, shape = members.grid({"seed": [1, 2], ("a", "b"): [(0.1, 5), (0.2, 6)]})
   assert shape == (2, 2)
