@@ -159,7 +159,7 @@ class _Batches:
     self.config, self.columns, self.count, self.batch = config, columns, count, batch
     self.directory = pathlib.Path(ctx.stage_directory(name))
     self.steps = program.steps(config)
-    self.shares = _deal(min(batch, count), ctx.devices)
+    self.shares = _deal(batch, ctx.devices)
     self.devices = sum(self.shares)  # of all processes
     own = jax.local_devices()[: self.shares[self.processes.index]]
     self.mesh = Mesh(np.array(own), (_AXIS,))
