@@ -27,7 +27,8 @@ def load(spec: str) -> ConfigDict:
   file = next((p for p in (pathlib.Path(path), _ROOT / path) if p.is_file()), None)
   if file is None:
     known = [str(p.relative_to(_ROOT)) for p in (_ROOT / "configs").glob("[!_]*.py")]
-    raise UserError(f"There is no config file '{path}'.{did_you_mean(path, known)}")
+    meant = did_you_mean(f"configs/{pathlib.Path(path).stem}.py", known)
+    raise UserError(f"There is no config file '{path}'.{meant}")
   module_spec = importlib.util.spec_from_file_location(f"_config_{file.stem}", file)
   module = importlib.util.module_from_spec(module_spec)
   module_spec.loader.exec_module(module)

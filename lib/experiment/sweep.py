@@ -36,7 +36,10 @@ def parse(config: ConfigDict, texts: Sequence[str]) -> list[Axis]:
   for text in texts:
     key, sign, values = text.partition("=")
     if not sign or not values:
-      raise UserError(f"'--sweep={text}' has no values; write --sweep=key=v1,v2,v3.")
+      raise UserError(
+        f"'--sweep={text}' has no values; write --sweep={key}=v1,v2,v3, or start:stop for "
+        "whole numbers."
+      )
     default = configs.leaf(config, key)
     if isinstance(default, tuple | list):
       raise UserError(f"'{key}' is a sequence, so it cannot be swept.")
