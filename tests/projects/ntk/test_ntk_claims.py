@@ -2,6 +2,7 @@
 
 import json
 
+import jax
 import numpy as np
 import pytest
 
@@ -269,6 +270,6 @@ def test_sweep_members_equal_single_runs(tmp_path):
   assert swept["b_shift"].shape == (2, 3, 2)
   assert len(np.unique(swept["b_shift"])) == 12
   one = experiment.bind(config, {"width": 30, "seed": 2, "step_size": 0.25})
-  alone = PROGRAM(one, prepare(one))
+  alone = jax.jit(lambda operands: PROGRAM(one, operands))(prepare(one))
   for name in ("b_shift", "a_shift", "final_loss"):
     np.testing.assert_allclose(swept[name][1, 2, 0], alone[name], rtol=1e-4)
