@@ -231,9 +231,10 @@ def test_divergence_vanishes_and_that_of_rate_networks_is_known():
 def test_nonlinearities_and_slopes(name):
   g = NONLINEARITIES[name]
   x = np.concatenate([np.geomspace(1e-6, 0.09999, 40), np.linspace(0.1, 20, 60)])
-  np.testing.assert_allclose(g.value(jnp.asarray(x)), [G[name][0](v) for v in x], rtol=1e-13)
-  by_jax = jax.vmap(jax.grad(lambda x: jnp.sum(g.value(x))))(jnp.asarray(x))
-  np.testing.assert_allclose(g.slope(jnp.asarray(x)), by_jax, rtol=3e-12, atol=1e-15)
+  value, slope = jax.jit(g.value), jax.jit(g.slope)
+  np.testing.assert_allclose(value(jnp.asarray(x)), [G[name][0](v) for v in x], rtol=1e-13)
+  by_jax = jax.jit(jax.vmap(jax.grad(lambda x: jnp.sum(g.value(x)))))(jnp.asarray(x))
+  np.testing.assert_allclose(slope(jnp.asarray(x)), by_jax, rtol=3e-12, atol=1e-15)
   assert float(g.value(jnp.zeros(()))) == 1.0
   at_zero = {"linear": 0, "saturating": -0.5, "tanh": -1 / 3, "gaussian": -0.5}[name]
   np.testing.assert_allclose(g.slope(jnp.zeros(())), at_zero, rtol=1e-15)
@@ -262,10 +263,10 @@ def test_couplings_are_their_matrices():
     couplings.Chain(jnp.asarray(rng.standard_normal(7)), hopping),
     couplings.LowRank(jnp.ones(7), factors, jnp.array([0.5, -2.0])),
   ):
-    matrix = np.asarray(couplings.dense(coupling))
+    matrix = np.asarray(jax.jit(couplings.dense)(coupling))
     np.testing.assert_allclose(matrix, matrix.conj().T, atol=1e-14)
-    np.testing.assert_allclose(couplings.product(coupling, b), matrix @ b, atol=1e-13)
-    assert couplings.size(coupling) == 7 and couplings.asymmetry(coupling) < 1e-13
+    np.testing.assert_allclose(jax.jit(couplings.product)(coupling, b), matrix @ b, atol=1e-13)
+    assert couplings.size(coupling) == 7 and jax.jit(couplings.asymmetry)(coupling) < 1e-13
   np.testing.assert_array_equal(couplings.dense(couplings.real_blocks(omega)), omega)
   chain = np.asarray(couplings.dense(couplings.Chain(jnp.zeros(7), hopping)))
   np.testing.assert_allclose(chain[2, 3], hopping[2])
