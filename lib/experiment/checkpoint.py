@@ -47,9 +47,8 @@ class Checkpoints:
     try:
       with rundir.explain_full_disk(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        os.rmdir(
-          tempfile.mkdtemp(dir=path.parent)
-        )  # raises in one line what orbax does in many
+        # Raises in one line what orbax does in many.
+        os.rmdir(tempfile.mkdtemp(dir=path.parent))
         with _checkpointer() as (writer, args):
           writer.save(path, args=args.StandardSave(jax.tree.map(_without_key_type, tree)))
         manifest = {"step": step, "files": _digests(path)}
