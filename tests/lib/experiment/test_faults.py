@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from lib.experiment import Context, Program, UserError, members, progress
+from lib.experiment import Context, Program, UserError, members, progress, rundir
 from tests.conftest import ROOT
 from tests.lib.experiment.conftest import MAIN, SLOW, wait_for, written
 
@@ -184,9 +184,19 @@ def test_precision_belongs_to_the_directory(command, finished):
   assert results["precision"] == "highest"
   done = command.run(*SLOW, f"--workdir={finished}", "--precision=high")
   assert done.returncode == 2
-  assert "precision was highest, now high" in done.stderr
+  assert "--precision was highest, now high" in done.stderr
   done = command.run(*MAIN, "--precision=double")
   assert done.returncode == 2 and "should be one of" in done.stderr
+
+
+def test_directories_made_before_a_key_was_recorded_go_on(tmp_path):
+  with rundir.RunDirectory(tmp_path, {"seed": 0}):
+    pass
+  earlier = {"--precision": "highest"}
+  with rundir.RunDirectory(tmp_path, {"seed": 0, "--precision": "highest"}, earlier):
+    pass
+  with pytest.raises(UserError, match="--precision was highest, now high"):
+    rundir.RunDirectory(tmp_path, {"seed": 0, "--precision": "high"}, earlier)
 
 
 def test_precision_reaches_the_compiled_program(command, tmp_path):

@@ -234,7 +234,7 @@ def test_figures_draw(figure, tmp_path):
 # --- the command
 
 
-@pytest.mark.slow
+@pytest.mark.xdist_group("smoke ntk")  # beside the tests that need that run too
 def test_smoke_preset_from_the_shell(smoke):
   workdir = smoke("ntk").workdir
   written = json.loads((workdir / "results.json").read_text())
