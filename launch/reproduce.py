@@ -19,6 +19,7 @@ from launch import ledger, report
 from launch.command_line import Parser, mistakes_in_one_line
 from launch.processes import Ended, Processes
 from lib.experiment import UserError
+from lib.experiment.accelerators import PRECISION, PRECISIONS
 from lib.experiment.errors import did_you_mean
 from projects.__main__ import projects
 
@@ -43,7 +44,12 @@ def _chosen(names: str) -> list[str]:
 
 
 def reproduce(
-  processes: Processes, chosen: Sequence[str], preset: str, runs: pathlib.Path, jobs: int
+  processes: Processes,
+  chosen: Sequence[str],
+  preset: str,
+  runs: pathlib.Path,
+  jobs: int,
+  precision: str,
 ) -> list[Outcome]:
   """Runs the projects, `jobs` at a time, with one line of progress for all."""
   from rich.console import Console
@@ -62,7 +68,7 @@ def reproduce(
       running.add(project)
       progress.update(task, description=", ".join(sorted(running)))
       command = ["-m", f"projects.{project}.main", f"--workdir={folder}"]
-      command += [f"--config=configs/{project}.py:{preset}"]
+      command += [f"--config=configs/{project}.py:{preset}", f"--precision={precision}"]
       ended = processes.run(command, folder / "log.txt")
       running.discard(project)
       progress.update(task, advance=1, description=", ".join(sorted(running)) or "done")
@@ -83,6 +89,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
   parser.add_argument("--jobs", type=int, default=1, help="projects at a time (default 1)")
   parser.add_argument("--runs", default="runs", help="folder of the run directories")
   parser.add_argument("--out", help="the ledger (default: LEDGER.md in RUNS)")
+  parser.add_argument(
+    "--precision",
+    choices=tuple(PRECISIONS),
+    default=PRECISION,
+    help="of products on accelerators",
+  )
   options = parser.parse_args(arguments)
   runs = pathlib.Path(options.runs).resolve()
   out = pathlib.Path(options.out) if options.out else runs / "LEDGER.md"
@@ -95,7 +107,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     raise UserError(f"Cannot write in '{runs}': {error.strerror}.") from error
   processes = Processes()
   with processes.ended_by_signals():
-    outcomes = reproduce(processes, chosen, options.preset, runs, options.jobs)
+    outcomes = reproduce(
+      processes, chosen, options.preset, runs, options.jobs, options.precision
+    )
   finished = [o.directory for o in outcomes if o.ended.status == 0]
   if finished:
     report.write(ledger.collect(finished), out, out.with_suffix(".html"))

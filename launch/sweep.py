@@ -33,6 +33,7 @@ from typing import NamedTuple
 from launch import processes
 from launch.command_line import Parser, mistakes_in_one_line
 from lib.experiment import UserError, bind, configs, rundir
+from lib.experiment.accelerators import PRECISIONS
 from lib.experiment.errors import did_you_mean
 from lib.experiment.sweep import Axis, csv_text, parse
 from projects.__main__ import projects
@@ -107,7 +108,7 @@ def tasks(
 
   Args:
     project, config: names of the project and of its config file.
-    overrides: `--config.key=value` for every task.
+    overrides: `--config.key=value` and other flags of every task.
     axes: of the sweep.
     sizes: key -> how many values go together; 1 for the others, all for `seed`.
     workdir: the tasks' folders are made in it.
@@ -279,6 +280,7 @@ def _parser() -> Parser:
   add("--cpus", type=int, help="of a task")
   add("--gpus", type=int, help="of a task")
   add("--mem_gb", type=float, help="memory of a task")
+  add("--precision", choices=tuple(PRECISIONS), help="of products on accelerators")
   add(
     "--slurm", action="append", default=[], help="other sbatch options, KEY=VALUE; repeatable"
   )
@@ -302,6 +304,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
   if options.jobs is not None and options.jobs < 1:
     raise UserError(f"--jobs has to be at least 1, not {options.jobs}.")
   axes, sizes = _checked(options, pairs)
+  if options.precision:
+    rest.append(f"--precision={options.precision}")
   every = tasks(options.project, options.config, rest, axes, sizes, workdir)
   missing = [task for task in every if not task.finished]
   if options.dry_run:

@@ -32,11 +32,13 @@ def devices(wanted: int | None = None) -> list:
 
   try:
     found = jax.devices()
-  except RuntimeError as error:
-    asked = jax.config.jax_platforms or "of its own choice"
-    reason = str(error).splitlines()[0].split(" (set JAX_PLATFORMS")[0].rstrip(".")
+  except (RuntimeError, AssertionError) as error:  # the latter says nothing
+    asked = (
+      f" on the platform '{jax.config.jax_platforms}'" if jax.config.jax_platforms else ""
+    )
+    reason = (str(error).splitlines() or [""])[0].partition(" (")[0].rstrip(".")
     raise UserError(
-      f"JAX finds no device on the platform '{asked}': {reason}; unset JAX_PLATFORMS or "
+      f"JAX finds no device{asked}{f': {reason}' if reason else ''}; unset JAX_PLATFORMS, or "
       "install the backend (docs/accelerators.md)."
     ) from error
   platform = found[0].platform

@@ -8,8 +8,10 @@ is skipped with a warning and the one before it is used.
 import contextlib
 import hashlib
 import json
+import os
 import pathlib
 import shutil
+import tempfile
 from collections.abc import Callable
 from typing import Any
 
@@ -46,9 +48,10 @@ class Checkpoints:
     try:
       with rundir.explain_full_disk(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _checkpointer() as writer:
-          writer.save(path, plain(tree))
-          writer.wait_until_finished()
+        # Raises in one line what orbax does in many.
+        os.rmdir(tempfile.mkdtemp(dir=path.parent))
+        with _checkpointer() as (writer, args):
+          writer.save(path, args=args.StandardSave(plain(tree)))
         manifest = {"step": step, "files": _digests(path)}
       text = json.dumps(manifest).encode()
       rundir.write_whole(self._manifest(step), lambda file: file.write(text))
@@ -77,8 +80,9 @@ class Checkpoints:
         if json.loads(self._manifest(step).read_text())["files"] != _digests(self._path(step)):
           raise ValueError("its files do not match its manifest")
         wanted = like(step)
-        with _checkpointer() as reader:
-          found = reader.restore(self._path(step), plain_shapes(wanted))
+        with _checkpointer() as (reader, args):
+          shapes = args.StandardRestore(plain_shapes(wanted))
+          found = reader.restore(self._path(step), args=shapes)
         return step, typed(found, wanted)
       except Exception as error:  # whatever is wrong with it, the one before may be whole
         logging.warning("checkpoint %s is skipped: %s", self._path(step), error)
@@ -108,7 +112,11 @@ class Checkpoints:
 
 @contextlib.contextmanager
 def _checkpointer():
-  """An orbax checkpointer that raises what goes wrong without logging it as well."""
+  """An orbax checkpointer that raises what goes wrong without logging it as well.
+
+  Not the asynchronous one: that waits for minutes where a directory cannot be made, and
+  gives up when the calendar clock is set ahead. Yields it and `orbax.checkpoint.args`.
+  """
   import orbax.checkpoint as ocp  # half a second that a run without checkpoints saves
 
   options = ocp.options.MultiprocessingOptions()
@@ -117,8 +125,9 @@ def _checkpointer():
   before = logging.get_verbosity()
   logging.set_verbosity(logging.FATAL)
   try:
-    with ocp.StandardCheckpointer(multiprocessing_options=options) as checkpointer:
-      yield checkpointer
+    handler = ocp.StandardCheckpointHandler(multiprocessing_options=options)
+    with ocp.Checkpointer(handler, multiprocessing_options=options) as checkpointer:
+      yield checkpointer, ocp.args
   finally:
     logging.set_verbosity(before)
 

@@ -247,8 +247,8 @@ def run(
   identity = {"project": project.name, **configs.as_json(config)}
   if axes:
     identity["sweep"] = {axis.key: list(axis.values) for axis in axes}
-  identity["precision"] = precision
-  earlier = {"precision": accelerators.PRECISION}
+  identity["--precision"] = precision  # a config may have a key of that name
+  earlier = {"--precision": accelerators.PRECISION}
   workdir = workdir or _default_workdir(project, config, identity, overridden)
   processes = processes or Processes()
   writer = processes.writer

@@ -85,9 +85,10 @@ def test_members_that_are_not_finite_are_counted(tmp_path, command):
 
 def test_dry_run_writes_nothing(tmp_path, capsys):
   arguments = [*_SMOKE, "--sweep=width=10,20", f"--workdir={tmp_path / 'x'}", "--dry-run"]
-  assert sweep.main([*arguments, "--cluster=slurm", "--gpus=2", "--slurm=partition=a b"]) == 0
+  arguments += ["--cluster=slurm", "--gpus=2", "--slurm=partition=a b", "--precision=high"]
+  assert sweep.main(arguments) == 0
   out = capsys.readouterr().out
-  assert out.count("python -m projects.ntk.main") == 2
+  assert out.count("python -m projects.ntk.main") == out.count("--precision=high") == 2
   assert "gpus_per_node=2" in out and "slurm_partition=a b" in out
   assert not (tmp_path / "x").exists()
 

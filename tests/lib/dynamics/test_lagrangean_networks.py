@@ -1,5 +1,7 @@
 """The network three ways, against slow loops and finite differences; couplings; bad input."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -92,12 +94,12 @@ def test_the_field_three_ways_and_by_hand(name, inputs):
     lagrangean.hamilton_velocity,
     lagrangean.euler_lagrange_velocity,
   ):
-    found = function(g, net, z)
+    found = jax.jit(functools.partial(function, g))(net, z)
     np.testing.assert_allclose(found, expected, atol=1e-12 * scale, err_msg=function.__name__)
   np.testing.assert_allclose(
     lagrangean.energy(g, net, z), slow_energy(name, net, np.asarray(z)), rtol=1e-12
   )
-  printed = lagrangean.printed_hamilton_velocity(g, net, z)
+  printed = jax.jit(functools.partial(lagrangean.printed_hamilton_velocity, g))(net, z)
   np.testing.assert_allclose(printed, 2 * expected, atol=1e-12 * scale)
 
 
@@ -171,12 +173,10 @@ def test_splitting_converges_on_the_nonlinear_network():
   exact = integrate(field, z, [0.0, 2.0], method="gauss6", substeps=200).final
   for flow_, order in ((flow, 2), (splitting.triple_jump(flow), 4)):
     method = splitting.method(flow_, order)
-    errors = [
-      float(
-        jnp.abs(integrate(None, z, [0, 2.0], method=method, substeps=k).final - exact).max()
-      )
-      for k in (40, 80)
-    ]
+    run = jax.jit(
+      lambda k, method=method: integrate(None, z, [0, 2.0], method=method, substeps=k).final
+    )
+    errors = [float(jnp.abs(run(k) - exact).max()) for k in (40, 80)]
     np.testing.assert_allclose(np.log2(errors[0] / errors[1]), order, atol=0.25)
 
 
@@ -208,7 +208,8 @@ def test_divergence_vanishes_and_that_of_rate_networks_is_known():
   net, z = random_network(9)
   for g in NONLINEARITIES.values():
     field = lagrangean.field(g, net)
-    np.testing.assert_allclose(hamiltonian.divergence(field, 0.0, z), 0, atol=1e-12)
+    found = jax.jit(lambda z, field=field: hamiltonian.divergence(field, 0.0, z))(z)
+    np.testing.assert_allclose(found, 0, atol=1e-12)
   omega, x = net.coupling.real, z.real
   dcm = rate_networks.dcm_field(omega, net.gain, net.source, net.noise)
   np.testing.assert_allclose(hamiltonian.divergence(dcm, 0.0, x), np.trace(omega), rtol=1e-12)
@@ -230,9 +231,10 @@ def test_divergence_vanishes_and_that_of_rate_networks_is_known():
 def test_nonlinearities_and_slopes(name):
   g = NONLINEARITIES[name]
   x = np.concatenate([np.geomspace(1e-6, 0.09999, 40), np.linspace(0.1, 20, 60)])
-  np.testing.assert_allclose(g.value(jnp.asarray(x)), [G[name][0](v) for v in x], rtol=1e-13)
-  by_jax = jax.vmap(jax.grad(lambda x: jnp.sum(g.value(x))))(jnp.asarray(x))
-  np.testing.assert_allclose(g.slope(jnp.asarray(x)), by_jax, rtol=3e-12, atol=1e-15)
+  value, slope = jax.jit(g.value), jax.jit(g.slope)
+  np.testing.assert_allclose(value(jnp.asarray(x)), [G[name][0](v) for v in x], rtol=1e-13)
+  by_jax = jax.jit(jax.vmap(jax.grad(lambda x: jnp.sum(g.value(x)))))(jnp.asarray(x))
+  np.testing.assert_allclose(slope(jnp.asarray(x)), by_jax, rtol=3e-12, atol=1e-15)
   assert float(g.value(jnp.zeros(()))) == 1.0
   at_zero = {"linear": 0, "saturating": -0.5, "tanh": -1 / 3, "gaussian": -0.5}[name]
   np.testing.assert_allclose(g.slope(jnp.zeros(())), at_zero, rtol=1e-15)
@@ -261,10 +263,10 @@ def test_couplings_are_their_matrices():
     couplings.Chain(jnp.asarray(rng.standard_normal(7)), hopping),
     couplings.LowRank(jnp.ones(7), factors, jnp.array([0.5, -2.0])),
   ):
-    matrix = np.asarray(couplings.dense(coupling))
+    matrix = np.asarray(jax.jit(couplings.dense)(coupling))
     np.testing.assert_allclose(matrix, matrix.conj().T, atol=1e-14)
-    np.testing.assert_allclose(couplings.product(coupling, b), matrix @ b, atol=1e-13)
-    assert couplings.size(coupling) == 7 and couplings.asymmetry(coupling) < 1e-13
+    np.testing.assert_allclose(jax.jit(couplings.product)(coupling, b), matrix @ b, atol=1e-13)
+    assert couplings.size(coupling) == 7 and jax.jit(couplings.asymmetry)(coupling) < 1e-13
   np.testing.assert_array_equal(couplings.dense(couplings.real_blocks(omega)), omega)
   chain = np.asarray(couplings.dense(couplings.Chain(jnp.zeros(7), hopping)))
   np.testing.assert_allclose(chain[2, 3], hopping[2])

@@ -202,16 +202,17 @@ def test_dead_network_has_a_finite_gradient():
 
 def test_regulariser_sums_its_blocks():
   key, block = jax.random.key(0), linear(WEIGHT)
-  one = information.regulariser(information.eic_trace, [block])(key, WEIGHT)
+  one = jax.jit(information.regulariser(information.eic_trace, [block]))(key, WEIGHT)
   # shared fake inputs: the second block sees the same, so the sum is exactly twice
   shared = PAPER._replace(share=True)
-  twice = information.regulariser(information.eic_trace, [block, block], shared)(key, WEIGHT)
+  twice = information.regulariser(information.eic_trace, [block, block], shared)
+  twice = jax.jit(twice)(key, WEIGHT)
   np.testing.assert_allclose(twice, 2 * one, rtol=1e-6)
   # inputs of their own otherwise
   inputs = information.fake_inputs(key, [(6,), (6,)])
   assert not np.any(np.asarray(inputs[0]) == np.asarray(inputs[1]))
   parts = [information.eic_trace(WEIGHT, block, x) for x in inputs]
-  both = information.regulariser(information.eic_trace, [block, block])(key, WEIGHT)
+  both = jax.jit(information.regulariser(information.eic_trace, [block, block]))(key, WEIGHT)
   np.testing.assert_allclose(both, sum(parts), rtol=1e-6)
   # a rate below one keeps the expectation rate times the sum
   half = information.regulariser(information.eic_trace, [block], PAPER._replace(rate=0.25))

@@ -230,6 +230,7 @@ def test_residual_network_and_fake_inputs():
   assert shapes["test_accuracy"].shape == shapes["mic_layer_sum"].shape == ()
 
 
+@pytest.mark.xdist_group("smoke capacity")  # beside the tests that need that run too
 def test_smoke_preset_end_to_end(smoke):
   workdir = smoke("capacity").workdir
   results = json.loads((workdir / "results.json").read_text())

@@ -2,6 +2,7 @@
 
 import json
 
+import jax
 import numpy as np
 import pytest
 
@@ -233,7 +234,7 @@ def test_figures_draw(figure, tmp_path):
 # --- the command
 
 
-@pytest.mark.slow
+@pytest.mark.xdist_group("smoke ntk")  # beside the tests that need that run too
 def test_smoke_preset_from_the_shell(smoke):
   workdir = smoke("ntk").workdir
   written = json.loads((workdir / "results.json").read_text())
@@ -269,6 +270,6 @@ def test_sweep_members_equal_single_runs(tmp_path):
   assert swept["b_shift"].shape == (2, 3, 2)
   assert len(np.unique(swept["b_shift"])) == 12
   one = experiment.bind(config, {"width": 30, "seed": 2, "step_size": 0.25})
-  alone = PROGRAM(one, prepare(one))
+  alone = jax.jit(lambda operands: PROGRAM(one, operands))(prepare(one))
   for name in ("b_shift", "a_shift", "final_loss"):
     np.testing.assert_allclose(swept[name][1, 2, 0], alone[name], rtol=1e-4)
