@@ -3,6 +3,7 @@
     python -m launch.sweep --project=ntk --config=configs/ntk.py --workdir=runs/widths \
         --sweep=width=100,1000,10000 --sweep=seed=0:64 [--split=seed:16] [--jobs=2]
     python -m launch.sweep ... --cluster=slurm --time_min=60 --gpus=1 [--slurm partition=gpu]
+    python -m launch.sweep ... --cluster=slurm --nodes=2 --tasks_per_node=4   8 processes each
     python -m launch.sweep ... --dry_run      what would be started
     python -m launch.sweep ... --status       what is finished and what failed
 
@@ -11,7 +12,8 @@ Every value of every swept key but `seed` is a task of its own unless --split sa
 values go together: `--split=seed:16` cuts the seeds, `--split=beta:8` puts 8 values of beta in
 one program. A task that fails does not stop the others. The same command runs what is missing,
 each task from its last checkpoint; on SLURM a task that is preempted or out of time saves,
-is queued again and goes on. The members of all tasks end up in WORKDIR/sweep.csv.
+is queued again and goes on. A task of several processes shares its members among them
+(docs/clusters.md). The members of all tasks end up in WORKDIR/sweep.csv.
 """
 
 import csv
@@ -57,18 +59,24 @@ class Task(NamedTuple):
 
 
 class ClusterTask:
-  """A task as submitit calls it: it saves and is queued again when its place is taken."""
+  """A task as submitit calls it: it saves and is queued again when its place is taken.
+
+  It may be called in several processes, which share the members of the task's run.
+  """
 
   def __init__(self, task: Task):
     self.task = task
     self._process: subprocess.Popen | None = None
 
   def __call__(self) -> int:
-    """Runs the task; its exit status."""
+    """Runs the task, or this process's part of it; its exit status."""
+    import submitit
+
+    here = submitit.JobEnvironment()
     self.task.directory.mkdir(parents=True, exist_ok=True)
     with self.task.log.open("ab") as log:
       self._process = subprocess.Popen(
-        [sys.executable, *self.task.command],
+        [sys.executable, *self.task.command, *_process_flags(here)],
         cwd=processes.ROOT,
         stdout=log,
         stderr=subprocess.STDOUT,
@@ -76,6 +84,9 @@ class ClusterTask:
       # Not wait(): the signal that calls `checkpoint` would find its lock taken.
       while (status := self._process.poll()) is None:
         time.sleep(0.2)
+    stopped = 128 + signal.SIGTERM
+    if status == stopped and here.global_rank:
+      return status  # the first process has the whole task queued again
     if status:
       raise RuntimeError(f"exit status {status}: {processes.last_line(self.task.log)}")
     return status
@@ -91,6 +102,18 @@ class ClusterTask:
 
   def __getstate__(self):
     return {"task": self.task, "_process": None}
+
+
+def _process_flags(here) -> list[str]:
+  """Where a process of several stands, unless the run finds that out on SLURM itself."""
+  if here.num_tasks == 1 or here.cluster == "slurm":
+    return []
+  port = 49152 + int(here.raw_job_id) % 8192
+  return [
+    f"--coordinator={here.hostnames[0]}:{port}",
+    f"--processes={here.num_tasks}",
+    f"--process={here.global_rank}",
+  ]
 
 
 # --- tasks -----------------------------------------------------------------------------------
@@ -223,6 +246,8 @@ def cluster_parameters(options) -> dict:
     "cpus_per_task": options.cpus,
     "mem_gb": options.mem_gb,
     "gpus_per_node": options.gpus,
+    "nodes": options.nodes,
+    "tasks_per_node": options.tasks_per_node,
     "slurm_array_parallelism": options.jobs,
   }
   found = {key: value for key, value in found.items() if value is not None}
@@ -277,9 +302,11 @@ def _parser() -> Parser:
   add("--jobs", type=int, help="tasks at a time (default: 1 here, all on a cluster)")
   add("--cluster", choices=("slurm", "local"), help="submit; local tries it on this machine")
   add("--time_min", type=int, default=240, help="minutes a task may take before it requeues")
-  add("--cpus", type=int, help="of a task")
-  add("--gpus", type=int, help="of a task")
-  add("--mem_gb", type=float, help="memory of a task")
+  add("--cpus", type=int, help="of a process")
+  add("--gpus", type=int, help="of a node")
+  add("--mem_gb", type=float, help="memory of a node")
+  add("--nodes", type=int, help="nodes that share a task's members (default: 1)")
+  add("--tasks_per_node", type=int, help="its processes on each; one a GPU (default: 1)")
   add("--precision", choices=tuple(PRECISIONS), help="of products on accelerators")
   add(
     "--slurm", action="append", default=[], help="other sbatch options, KEY=VALUE; repeatable"
@@ -301,8 +328,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not text.startswith("--config.") or not sign:
       raise UserError(f"'{text}' is not an option; see python -m launch.sweep --help.")
     pairs.append((key, value))
-  if options.jobs is not None and options.jobs < 1:
-    raise UserError(f"--jobs has to be at least 1, not {options.jobs}.")
+  for name in ("jobs", "nodes", "tasks_per_node"):
+    number = getattr(options, name)
+    if number is not None and number < 1:
+      raise UserError(f"--{name} has to be at least 1, not {number}.")
   axes, sizes = _checked(options, pairs)
   if options.precision:
     rest.append(f"--precision={options.precision}")

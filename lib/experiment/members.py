@@ -241,11 +241,15 @@ class _Batches:
     Raises:
       UserError: it is already one member a device.
     """
-    if self.plan.batch <= self.devices:
-      raise UserError(
-        f"{self.name}: one member alone does not fit the device's memory; "
-        "make the model or its batch smaller, or use a larger device."
-      ) from error
+
+    def check(_):
+      if self.plan.batch <= self.devices:
+        raise UserError(
+          f"{self.name}: one member alone does not fit the device's memory; "
+          "make the model or its batch smaller, or use a larger device."
+        ) from error
+
+    self.processes.agree(self.name, None, check)
     batch = max(self.devices, _down(self.plan.batch // 2, self.devices))
     logging.warning("%s: out of memory; going on in batches of %d", self.name, batch)
     self.plan = self.plan._replace(batch=batch)
@@ -489,17 +493,19 @@ class _Batches:
     return self.processes.agree(self.name, asked, decide)
 
   def _check_finite(self, measured, start: int, step: int, checkpoints: Checkpoints) -> None:
-    """Raises what the first process says that has a loss which is not finite."""
-    found = self._not_finite(measured, start, step)
-    message = self.processes.agree(self.name, found, first_given)
-    if message is None:
-      return
-    kept = checkpoints.newest()
-    raise NonFiniteError(
-      f"{self.name}: {message}; "
-      + (f"the last good checkpoint is '{kept}'. " if kept else "no checkpoint before it. ")
-      + "Try a smaller step size or look at the data."
-    )
+    """Raises on process 0 if a loss of any is not finite; that ends the others."""
+
+    def decide(messages):
+      if (message := first_given(messages)) is None:
+        return
+      kept = checkpoints.newest()
+      raise NonFiniteError(
+        f"{self.name}: {message}; "
+        + (f"the last good checkpoint is '{kept}'. " if kept else "no checkpoint before it. ")
+        + "Try a smaller step size or look at the data."
+      )
+
+    self.processes.agree(self.name, self._not_finite(measured, start, step), decide)
 
   def _not_finite(self, measured, start: int, step: int) -> str | None:
     low, high = self._bounds()[self.processes.index]

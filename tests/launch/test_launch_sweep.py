@@ -103,6 +103,7 @@ def test_dry_run_writes_nothing(tmp_path, capsys):
     (("--project=ntk", "--sweep=seed=0:2", "--split=width"), "'width' is not swept"),
     (("--project=ntk", "--sweep=seed=0:2", "--split=seed:x"), "KEY:NUMBER"),
     (("--project=ntk", "--sweep=seed=0:2", "--jobs=0"), "at least 1"),
+    (("--project=ntk", "--sweep=seed=0:2", "--nodes=0"), "at least 1"),
     (("--project=ntk", "--sweep=seed=0:2", "--splat=3"), "is not an option"),
     (("--project=ntk", "--sweep=seed=0:2", "--config.tiem=3"), "tiem"),
   ],
@@ -127,9 +128,11 @@ def _children(pid):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for the worker in /proc")
-def test_a_cluster_task_that_loses_its_place_goes_on_from_its_checkpoint(tmp_path):
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_cluster_task_that_loses_its_place_goes_on_from_its_checkpoint(tmp_path, count):
   options = sweep._parser().parse_args(
     [*_SMOKE, f"--workdir={tmp_path}", "--cluster=local", "--time_min=10"]
+    + [f"--tasks_per_node={count}"]
   )
   overrides = ["--config.time=60000.0", "--checkpoint_every_s=0"]
   axes = [Axis("width", (2000,)), Axis("seed", (0, 1))]
@@ -141,8 +144,10 @@ def test_a_cluster_task_that_loses_its_place_goes_on_from_its_checkpoint(tmp_pat
     assert time.monotonic() < deadline and not job.done()
     time.sleep(0.05)
   assert not task.finished
-  (worker,) = _children(job._process.pid)
-  os.kill(worker, signal.SIGUSR2)  # what SLURM sends before it takes the place
+  workers = _children(job._process.pid)
+  assert len(workers) == count
+  for worker in workers:
+    os.kill(worker, signal.SIGUSR2)  # what SLURM sends before it takes the place
   assert job.result() == 0
   assert task.finished
   assert "the same command goes on from there" in task.log.read_text()  # it saved and left
