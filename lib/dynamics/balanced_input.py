@@ -207,27 +207,29 @@ def presentation(source: Input, slot: Array) -> tuple[Array, Array]:
   return variant, whether < source.probability
 
 
-def presented(source: Input, slot: Array, variant: Array) -> Pattern:
-  """The pattern as it appears in a slot, after jitter and dropout."""
+def presented(source: Input, slot: Array, variant: Array, low: Array, high: Array) -> Pattern:
+  """The pattern as it appears in a slot, after jitter and dropout.
+
+  Where these are applied only its spikes in [low, high) ms are in it, in front.
+  """
   pattern = jax.tree.map(lambda x: x[variant], source.pattern)
   if source.deviation is None and source.dropout is None:
     return pattern
+
+  def disturbed():
+    index = jnp.arange(pattern.time.shape[0], dtype=jnp.uint32)
+    shift, keep = counter_random.threefry(source.key, slot, jnp.uint32(_CHANGE) + index)
+    found = pattern
+    if source.deviation is not None:
+      length = source.length[variant].astype(jnp.float32)
+      found = patterns.jitter(shift, found, source.deviation, length)
+    if source.dropout is not None:
+      found = patterns.drop(keep, found, source.dropout)
+    return patterns.between(found, low, high)
+
   if source.disturbed is None:
-    return _disturb(source, slot, variant, pattern)
-  return jax.lax.cond(
-    source.disturbed, lambda: _disturb(source, slot, variant, pattern), lambda: pattern
-  )
-
-
-def _disturb(source, slot, variant, pattern):
-  index = jnp.arange(pattern.time.shape[0], dtype=jnp.uint32)
-  shift, keep = counter_random.threefry(source.key, slot, jnp.uint32(_CHANGE) + index)
-  if source.deviation is not None:
-    length = source.length[variant].astype(jnp.float32)
-    pattern = patterns.jitter(shift, pattern, source.deviation, length)
-  if source.dropout is not None:
-    pattern = patterns.drop(keep, pattern, source.dropout)
-  return patterns.ordered(pattern)
+    return disturbed()
+  return jax.lax.cond(source.disturbed, disturbed, lambda: pattern)
 
 
 class Outline(NamedTuple):
@@ -261,7 +263,7 @@ def outline(source: Input, chunk: Array) -> Outline:
   steps = source.chunk
   slot, position = chunk // source.slot, chunk % source.slot * steps
   variant, present = presentation(source, slot)
-  pattern = presented(source, slot, variant)
+  pattern = presented(source, slot, variant, position, position + steps)
   time = pattern.time
   changed = source.deviation is not None or source.dropout is not None
   first = jnp.sum(time < position, dtype=jnp.int32)

@@ -154,49 +154,7 @@ PROGRAM = Program(
 )
 
 
-# --- one member of a test --------------------------------------------------------------------
-
-
-def _test(config, operands):
-  """A trained neuron of the operands hears its pattern morphed, jittered, with spikes dropped.
-
-  Returns:
-    detected, silent, accuracy, rate (thresholds,); voltage and firing (ms,): see
-    `testing.listen`; overflow.
-  """
-  setting = config.test
-  source = neuron.embedded(
-    config,
-    neuron.TEST,
-    morph=setting.morph,
-    deviation=setting.jitter,
-    dropout=setting.dropout,
-    disturbed=operands["disturbed"],
-  )
-  tally, voltage, lost = testing.listen(
-    neuron.kernels(config),
-    operands["rows"][setting.neuron][None],
-    operands["weight"][setting.neuron][None],
-    neuron.membrane(config),
-    jnp.asarray(setting.thresholds, jnp.float32),
-    source,
-    chunks=neuron.chunks(config, 1000 * setting.time),
-    cycle=neuron.chunks(config, longest(config) + config.pattern.gap),
-    gain=neuron.final_integral(config),
-  )
-  return {
-    **testing.scores(tally),
-    "rate": tally.spikes / setting.time,
-    "voltage": voltage[0],
-    "firing": voltage[1],
-    "overflow": lost,
-  }
-
-
-def longest(config) -> float:
-  """The longest tested pattern, ms."""
-  factors = (1.0, *config.test.morphs, *config.test.fine_morphs)
-  return config.pattern.length * max(map(abs, factors))
+# --- one that does not -----------------------------------------------------------------------
 
 
 def _untrained(config, operands):
@@ -218,7 +176,6 @@ def _untrained(config, operands):
   }
 
 
-TEST = Program.once(_test)
 UNTRAINED = Program.once(_untrained)
 
 
@@ -232,8 +189,8 @@ def run(config, ctx):
   (seeds, morphs, ms) of the trained neuron; search: the global integral and its schedule at
   τ = 3 ms; robustness: jitter and dropout of the pattern; words: the second use.
 
-  Training runs in batches of as many members as there are seeds, tests in batches of as many
-  as there are seeds and morphs, so that all stages share two compiled functions.
+  On a CPU training runs in batches of as many members as there are seeds, tests in batches of
+  as many as there are seeds and morphs, so that all stages share two compiled functions.
   """
   check(config)
   seeds = ctx.seeds(config)
@@ -261,6 +218,11 @@ def run(config, ctx):
   simulated = len(timing) * len(seeds) * config.train_time
   results["simulated_seconds_per_second"] = np.array(simulated / max(busy, 1e-9))
   return results
+
+
+def _batch(members):
+  """Members computed together: so many on a CPU, all on an accelerator."""
+  return members if jax.default_backend() == "cpu" else None
 
 
 def _row(config, condition):
@@ -294,7 +256,7 @@ def _learn(ctx, stage, config, rows, seeds, *, words=((None, -1),), rule=None, t
     (),
     over,
     set={"rule.name": kind, "train_time": time or config.train_time},
-    batch=config.seeds,
+    batch=_batch(config.seeds),
   )
   _raise_on_overflow(found.get("overflow", 0), "capacity or max_rate")
   count = len(rows) * len(words) * len(seeds)
@@ -313,7 +275,7 @@ def _hear(ctx, stage, config, found, rows, seeds, tests):
   neurons = [(*row, seed) for row in rows for seed in seeds]
   part = ctx.members(
     stage,
-    TEST,
+    testing.TEST,
     config,
     {
       "rows": found["rows"],
@@ -324,7 +286,7 @@ def _hear(ctx, stage, config, found, rows, seeds, tests):
       (*SWEPT.values(), "seed", "test.neuron"): [(*n, i) for i, n in enumerate(neurons)],
       TESTS: tests,
     },
-    batch=config.seeds * len(config.test.morphs),
+    batch=_batch(config.seeds * len(config.test.morphs)),
   )
   _raise_on_overflow(part["overflow"], "capacity")
   return part
@@ -413,7 +375,7 @@ def _words(ctx, config, seeds):
       config,
       (),
       over | {"words.inhibition": list(setting.layers.values())},
-      batch=config.seeds,
+      batch=_batch(config.seeds),
     )
     _raise_on_overflow(layer["overflow"], "capacity or max_rate")
     rows |= {name: layer["rows"][0, :, i] for i, name in enumerate(setting.layers)}

@@ -90,7 +90,7 @@ def learning(results):
     row[2].axhline(-55, color="#555555", lw=0.6, ls=":")
     row[2].axvspan(0, float(results["length"]), color="#999999", alpha=0.15, lw=0)
     row[2].set(xlabel="time after onset (ms)", ylabel="mean voltage (mV)", xlim=(0, 70))
-    row[2].legend(loc="upper right")
+    row[2].legend(loc="upper left")
     row[0].set_title(_TITLES[name], loc="left")
   return fig
 
@@ -121,7 +121,7 @@ def voltages(results):
         ax.axhline(level, color="#555555", lw=0.6, ls=":")
       ax.set(xlabel="time after onset (ms)", ylabel="mean voltage (mV)")
       ax.set_title(f"{_TITLES[name]}, {'forward' if sign > 0 else 'reversed'}", loc="left")
-      ax.legend(loc="upper right")
+      ax.legend(loc="upper right", frameon=True, framealpha=1, edgecolor="none")
     low, high = (f(ax.get_ylim()[i] for ax in row) for i, f in ((0, min), (1, max)))
     for ax in row:
       ax.set_ylim(low, high + 0.15 * (high - low))
@@ -283,7 +283,7 @@ def conditions(results):
   axes[0].set_yticks(y, [_LABELS[n] for n in names])
   for ax, label in zip(axes, ("pattern detected", "reversed detected"), strict=False):
     ax.set(xlabel=label, xlim=(-0.03, 1.03))
-  axes[2].set(xlabel="correlation of delay and firing time", xlim=(-1.05, 1.05))
+  axes[2].set(xlabel="correlation (delay, time)", xlim=(-1.05, 1.05))
   fig.legend(title="threshold", loc="outside upper center", ncols=3)
   return fig
 

@@ -11,6 +11,8 @@ import jax.numpy as jnp
 from jax import lax
 
 from lib.dynamics import balanced_input, spike_trains, spiking
+from lib.experiment import Program
+from projects.sdvl import neuron
 
 Array = jax.Array
 
@@ -133,3 +135,51 @@ def scores(tally: Tally) -> dict[str, Array]:
   detected = tally.detected / jnp.maximum(tally.presentations, 1)
   silent = tally.silent / jnp.maximum(tally.gaps, 1)
   return {"detected": detected, "silent": silent, "accuracy": detected * silent}
+
+
+# --- one member of a test --------------------------------------------------------------------
+
+
+def _test(config, operands):
+  """A trained neuron of the operands hears its pattern morphed, jittered, with spikes dropped.
+
+  Returns:
+    detected, silent, accuracy, rate (thresholds,); voltage and firing (ms,): see
+    `listen`; overflow.
+  """
+  setting = config.test
+  source = neuron.embedded(
+    config,
+    neuron.TEST,
+    morph=setting.morph,
+    deviation=setting.jitter,
+    dropout=setting.dropout,
+    disturbed=operands["disturbed"],
+  )
+  tally, voltage, lost = listen(
+    neuron.kernels(config),
+    operands["rows"][setting.neuron][None],
+    operands["weight"][setting.neuron][None],
+    neuron.membrane(config),
+    jnp.asarray(setting.thresholds, jnp.float32),
+    source,
+    chunks=neuron.chunks(config, 1000 * setting.time),
+    cycle=neuron.chunks(config, longest(config) + config.pattern.gap),
+    gain=neuron.final_integral(config),
+  )
+  return {
+    **scores(tally),
+    "rate": tally.spikes / setting.time,
+    "voltage": voltage[0],
+    "firing": voltage[1],
+    "overflow": lost,
+  }
+
+
+def longest(config) -> float:
+  """The longest tested pattern, ms."""
+  factors = (1.0, *config.test.morphs, *config.test.fine_morphs)
+  return config.pattern.length * max(map(abs, factors))
+
+
+TEST = Program.once(_test)
