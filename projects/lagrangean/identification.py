@@ -113,27 +113,26 @@ def levenberg_marquardt(residuals, x, iterations: int):
     (x, |r|²/2).
   """
 
-  def cost(r):
-    return 0.5 * r @ r
-
   def both(x):
     r = residuals(x)
     return r, r
 
   def step(carry, _):
-    x, damping = carry
-    jacobian, r = jax.jacfwd(both, has_aux=True)(x)
-    gram, slope = jacobian.T @ jacobian, jacobian.T @ r
+    x, cost, gram, slope, damping = carry
     scale = jnp.diag(gram) + 1e-12
-    move = -jnp.linalg.solve(gram + damping * jnp.diag(scale), slope)
-    trial = cost(residuals(x + move))
-    better = trial < cost(r)  # False for NaN
+    trial = x - jnp.linalg.solve(gram + damping * jnp.diag(scale), slope)
+    jacobian, r = jax.jacfwd(both, has_aux=True)(trial)
+    new = trial, 0.5 * r @ r, jacobian.T @ jacobian, jacobian.T @ r
+    better = new[1] < cost  # False for NaN
+    kept = [jnp.where(better, a, b) for a, b in zip(new, carry, strict=False)]
     damping = jnp.clip(jnp.where(better, damping / 3, damping * 4), 1e-12, 1e6)
-    return (jnp.where(better, x + move, x), damping), jnp.where(better, trial, cost(r))
+    return (*kept, damping), None
 
-  start = (x, jnp.asarray(1e-1, x.dtype))
-  (x, _), costs = jax.lax.scan(step, start, None, length=iterations)
-  return x, costs[-1]
+  # The first step evaluates the start: without a slope it does not move.
+  gram, infinite = jnp.eye(x.shape[0], dtype=x.dtype), jnp.asarray(jnp.inf, x.dtype)
+  start = (x, infinite, gram, jnp.zeros_like(x), jnp.asarray(3e-1, x.dtype))
+  (x, cost, *_), _ = jax.lax.scan(step, start, None, length=iterations + 1)
+  return x, cost
 
 
 def member(config, operands):
