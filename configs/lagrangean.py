@@ -61,7 +61,8 @@ def get_config(preset="default"):
   """64 neurons with saturating g, random Hermitian couplings, float64 throughout.
 
   Expect the energy within 1e-9 and the norm within 1e-12 by Gauss-Legendre 4, however long
-  the run, the norm to move with an input, and volumes to 1e-11. Two to four minutes on two cores.
+  the run, the norm to move with an input, and volumes to 1e-11. Two to four minutes on two
+  cores.
   """
   config = ConfigDict()
   config.seed = 0  # first seed; a seed is a network and its initial state
