@@ -1,25 +1,33 @@
 """Gauss-Legendre in JAX against SciPy's DOP853 at equal energy drift, and the product rate.
 
-Four ratios, each from one run:
-  long      energy and norm drift of Gauss 4, N = 64, over --periods (10⁴: four minutes).
-  single    one network, N = 64: seconds of SciPy's DOP853 over those of Gauss 6 at the same
-            energy drift after --horizon periods. Both run in the frame that turns with the
-            network, which is better for both.
-  batch     the same for a batch, a network each (own) or one network from as many starts
-            (shared, one matrix product for all); SciPy's time is that of one network times the
-            batch, since its calls do not batch.
+Ratios, each from one run:
+  single    one network, N = 64, --periods long: seconds of DOP853 over those of Gauss 6.
+  batch     --batch of them for --batch_periods, from as many starts: of one network (shared:
+            one matrix product for all), or each of its own (own). SciPy's calls do not batch,
+            so that its time is that of one call times the batch.
   matvec    N = 4096, dense complex Ω: products a second inside the inner solve, over those of
             NumPy's zgemv alone.
+  long      energy and norm drift of Gauss 4, N = 64, over --long_periods.
+
+Equal drift. Both solve the same problem, in the frame that turns with the network, which is
+better for both. Gauss 6 has a fixed step; DOP853 runs at rising tolerances, and its time at
+the drift of Gauss 6 is interpolated between the two around it (log time against log drift).
+Times are the best of --rounds that alternate between both.
 
   JAX_NUM_CPU_DEVICES=2 python -m benchmarks.lagrangean_integrators batch
-  python -m benchmarks.lagrangean_integrators [long single matvec]
+  python -m benchmarks.lagrangean_integrators [single matvec long]
 
-What was tried for the product. The stages of Gauss 4 are two vectors, and reading Ω once for
-both is what makes the solve faster than single products. Up to N ≈ 500 the real form (Re, Im)
-of Ω, twice the memory, is three times faster than a complex product, which XLA does not
-vectorise well on a CPU; beyond the caches two real matrices are. A batch of own networks goes
+What was tried for the product. The stages of a Gauss step are so many vectors, and reading Ω
+once for all is what makes the solve faster than single products. Up to N ≈ 500 the real form
+(Re, Im) of Ω, twice the memory, is several times faster than a complex product, which XLA does
+not vectorise well on a CPU; beyond the caches two real matrices are. One network with many
+starts is a real matrix product (`lagrangean.real_field`), in groups of 25 whose stages stay in
+the second-level cache: 16 and 40 take about as long, 8 twice. A batch of own networks goes
 through one after the other on each device: each stays in the cache, where all of them under
 one vmap (64 KiB each, and as many iterations as the slowest) took several times longer.
+
+Fields. At a drift of 3e-9 over 20 periods Gauss 6 takes 32 fields a unit of time, DOP853 24.
+Neither forecasts from one, three or four steps instead of two, nor Gauss 4 take fewer.
 """
 
 import argparse
@@ -29,10 +37,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lib.dynamics import couplings, integrate, lagrangean, trajectories
+from lib.dynamics import couplings, hamiltonian, integrate, lagrangean, trajectories
 from lib.dynamics.nonlinearities import SATURATING
 
 N = 64
+RTOLS = 10.0 ** -np.arange(8.0, 13.5, 0.5)
 
 
 def draw(seed, n=N):
@@ -52,7 +61,7 @@ def numpy_energy(omega, z):
 
 
 def scipy_run(omega, z, rate, duration, rtol):
-  """(seconds, energy drift, norm drift) of DOP853 with a NumPy right-hand side."""
+  """(seconds, energy drift, fields) of DOP853 with a NumPy right-hand side."""
   from scipy.integrate import solve_ivp
 
   def field(t, z):
@@ -61,147 +70,161 @@ def scipy_run(omega, z, rate, duration, rtol):
     return -1j * (g * s - (g**3 * (z.real * s.real + z.imag * s.imag) + rate) * z)
 
   start = time.perf_counter()
-  end = solve_ivp(field, (0, duration), z, method="DOP853", rtol=rtol, atol=rtol).y[:, -1]
+  found = solve_ivp(field, (0, duration), z, method="DOP853", rtol=rtol, atol=rtol)
   seconds = time.perf_counter() - start
-  energy = abs(numpy_energy(omega, end) / numpy_energy(omega, z) - 1)
-  return seconds, energy, abs(np.vdot(end, end).real / np.vdot(z, z).real - 1)
+  energy = abs(numpy_energy(omega, found.y[:, -1]) / numpy_energy(omega, z) - 1)
+  return seconds, energy, found.nfev
 
 
 def solver(duration, step, method, records=20):
-  """A jitted (coupling, Ω, z, μ) -> (relative energy and norm changes, residual)."""
+  """(coupling, x, μ) -> (relative energy and norm changes, residual, evaluations).
+
+  The states x are (..., 2 N) real, the coupling is `RealBlocks`.
+  """
   substeps = max(1, round(duration / records / step))
   times = np.linspace(0, duration, records + 1)
 
-  def solve(coupling, omega, z, rate):
+  def solve(coupling, x, rate):
     net = lagrangean.network(coupling)
-    exact = lagrangean.network(omega)
 
-    def save(t, z):
-      return lagrangean.energy(SATURATING, exact, z), lagrangean.norm(z)
+    def save(t, x):
+      return lagrangean.energy(SATURATING, net, hamiltonian.to_complex(x)), (x**2).sum(-1)
 
-    field = lagrangean.field(SATURATING, net, frame=rate)
-    solution = integrate(field, z, times, method=method, substeps=substeps, save=save)
-    changes = [jnp.abs(v / v[0] - 1).max() for v in solution.saved]
+    field = lagrangean.real_field(SATURATING, net, frame=rate)
+    solution = integrate(field, x, times, method=method, substeps=substeps, save=save)
+    changes = [jnp.abs(v / v[0] - 1).max(0) for v in solution.saved]
     return (*changes, solution.residual, solution.evaluations)
 
   return solve
 
 
-def best(function, *arguments, rounds=3):
+def timed(function, *arguments):
+  """(result, seconds)."""
+  start = time.perf_counter()
+  result = jax.block_until_ready(function(*arguments))
+  return result, time.perf_counter() - start
+
+
+def best(function, *arguments, rounds=2):
   """(result, least seconds), compiled before."""
   result = jax.block_until_ready(function(*arguments))
-  seconds = []
+  return result, min(timed(function, *arguments)[1] for _ in range(rounds))
+
+
+def fast_method(options):
+  """Gauss 6 with an inner tolerance."""
+  return trajectories.gauss_method(3, tolerance=options.tolerance)
+
+
+def interpolated(drift, table):
+  """Seconds at a drift from rows (seconds, drift, fields) of falling drift."""
+  seconds, drifts = (np.log(column) for column in np.array(table).T[:2])
+  if not drifts.min() <= np.log(drift) <= drifts.max():
+    raise SystemExit(f"DOP853 does not reach the drift {drift:.2g} at these tolerances.")
+  return float(np.exp(np.interp(np.log(drift), drifts[::-1], seconds[::-1])))
+
+
+def against_scipy(run, arguments, drift_of, duration, rounds):
+  """(seconds of Gauss, its drift, seconds of DOP853 at that drift), bests of rounds.
+
+  SciPy runs at the two tolerances around the drift, found by one call of each.
+  """
+  omega, z, rate = draw(0)
+  drift = drift_of(jax.block_until_ready(run(*arguments)))
+  table = []
+  for rtol in RTOLS:
+    table.append((rtol, *scipy_run(omega, z, rate, duration, rtol)))
+    if table[-1][2] < drift:
+      break
+  around = [[row[0], []] for row in table[-2:]]
+  ours = []
   for _ in range(rounds):
-    start = time.perf_counter()
-    jax.block_until_ready(function(*arguments))
-    seconds.append(time.perf_counter() - start)
-  return result, min(seconds)
-
-
-def long(options):
-  """The drift of Gauss 4."""
-  omega, z, rate = draw(0)
-  duration = options.periods * 2 * np.pi / abs(rate)
-  method = trajectories.gauss_method(2, tolerance=2.0**-54)
-  solve = jax.jit(solver(duration, options.step, method, records=1000))
-  coupling = couplings.real_blocks(jnp.asarray(omega))
-  compiled = solve.lower(coupling, omega, z, rate).compile()
-  start = time.perf_counter()
-  energy, norm, residual, evaluations = jax.device_get(compiled(coupling, omega, z, rate))
-  seconds = time.perf_counter() - start
-  print(
-    f"long: Gauss 4, N = {N}, {options.periods:g} periods, step {options.step}: energy drift "
-    f"{energy:.2g} (goal 1e-9), norm drift {norm:.2g} (goal 1e-12), residual {residual:.1g}, "
-    f"{seconds:.0f} s, {1e6 * seconds / evaluations:.2f} us a field"
-  )
-
-
-def gauss(options, duration):
-  """(seconds, energy drift) of Gauss 6 on one network, at the step of the options."""
-  omega, z, rate = draw(0)
-  method = trajectories.gauss_method(3, tolerance=options.tolerance)
-  solve = jax.jit(solver(duration, options.fast_step, method))
-  coupling = couplings.real_blocks(jnp.asarray(omega))
-  (energy, norm, _, evaluations), seconds = best(solve, coupling, omega, z, rate)
-  print(
-    f"  Gauss 6, step {options.fast_step}: {seconds:.2f} s, energy {energy:.2g}, "
-    f"norm {norm:.2g}, {int(evaluations)} fields"
-  )
-  return seconds, float(energy)
-
-
-def scipy_at(drift, duration):
-  """Seconds of DOP853 on one network at the loosest tolerance with no more than the drift."""
-  omega, z, rate = draw(0)
-  for rtol in 10.0 ** -np.arange(8, 14.0, 0.5):
-    seconds, energy, norm = scipy_run(omega, z, rate, duration, rtol)
-    if energy <= drift:
-      again = [scipy_run(omega, z, rate, duration, rtol)[0] for _ in range(2)]
-      seconds = min(seconds, *again)
-      print(
-        f"  SciPy DOP853, rtol {rtol:.1g}: {seconds:.2f} s, energy {energy:.2g}, "
-        f"norm {norm:.2g}"
-      )
-      return seconds
-  raise SystemExit("SciPy does not reach the drift at any tolerance.")
+    ours.append(timed(run, *arguments)[1])
+    for row in around:
+      row[1].append(scipy_run(omega, z, rate, duration, row[0])[0])
+  best = [
+    (min(seconds), row[2], row[3])
+    for (_, seconds), row in zip(around, table[-2:], strict=True)
+  ]
+  for (rtol, _), (seconds, energy, fields) in zip(around, best, strict=True):
+    print(
+      f"  SciPy DOP853, rtol {rtol:.1g}: {seconds:.3f} s, energy {energy:.2g}, "
+      f"{fields} fields, {1e6 * seconds / fields:.1f} us each"
+    )
+  return min(ours), drift, interpolated(drift, best)
 
 
 def single(options):
   """One network."""
-  _, _, rate = draw(0)
-  duration = options.horizon * 2 * np.pi / abs(rate)
-  print(f"single: N = {N}, {options.horizon:g} periods")
-  seconds, drift = gauss(options, duration)
-  print(f"  ratio {scipy_at(drift, duration) / seconds:.1f} (goal 5)")
+  omega, z, rate = draw(0)
+  duration = options.periods * 2 * np.pi / abs(rate)
+  print(f"single: N = {N}, {options.periods:g} periods, t = {duration:.0f}")
+  solve = jax.jit(solver(duration, options.step, fast_method(options)))
+  arguments = couplings.real_blocks(jnp.asarray(omega)), real(z), rate
+  fields = int(solve(*arguments)[3])
+  seconds, drift, reference = against_scipy(
+    solve, arguments, lambda found: float(found[0]), duration, options.rounds
+  )
+  print(
+    f"  Gauss 6, step {options.step}: {seconds:.3f} s, energy {drift:.2g}, {fields} fields, "
+    f"{1e6 * seconds / fields:.2f} us each; SciPy at equal drift {reference:.3f} s\n"
+    f"  ratio {reference / seconds:.1f} (goal 5)"
+  )
+
+
+def real(z):
+  """(..., 2 N) of (..., N), in NumPy."""
+  return np.concatenate([z.real, z.imag], -1)
 
 
 def batch(options):
-  """Many networks at once over the devices there are."""
-  _, _, rate = draw(0)
-  periods = options.horizon / 10
-  duration = periods * 2 * np.pi / abs(rate)
+  """Many starts at once over the devices there are."""
+  omega, _, rate = draw(0)
+  duration = options.batch_periods * 2 * np.pi / abs(rate)
+  devices = jax.device_count()
   print(
-    f"batch: {options.batch} networks, N = {N}, {periods:g} periods, "
-    f"{jax.device_count()} devices"
+    f"batch: {options.batch}, N = {N}, {options.batch_periods:g} periods, {devices} devices"
   )
-  _, drift = gauss(options, duration)
-  reference = scipy_at(drift, duration) * options.batch
-  method = trajectories.gauss_method(3, tolerance=options.tolerance)
-  solve = solver(duration, options.fast_step, method, records=2)
+  solve = solver(duration, options.step, fast_method(options), records=4)
   each = [draw(seed) for seed in range(options.batch)]
-  omegas, starts = np.stack([e[0] for e in each]), np.stack([e[1] for e in each])
+  starts = real(np.stack([z for _, z, _ in each]))
   mesh = jax.sharding.Mesh(np.array(jax.devices()), ("batch",))
   spec, whole = jax.sharding.PartitionSpec("batch"), jax.sharding.PartitionSpec()
 
-  def over(own, together):
-    where = spec if own else whole
+  def shared(coupling, x):
+    return jax.lax.map(lambda x: solve(coupling, x, rate), x)
 
-    def some(coupling, omega, starts):
-      if own:
-        return jax.lax.map(lambda x: solve(*x, rate), (coupling, omega, starts))
-      return jax.lax.map(
-        lambda z: solve(coupling, omega, z, rate), starts, batch_size=together
-      )
+  def own(coupling, x):
+    return jax.lax.map(lambda pair: solve(*pair, rate), (coupling, x))
 
-    specs = (where, where, spec)
-    return jax.jit(
-      jax.shard_map(some, mesh=mesh, in_specs=specs, out_specs=spec, check_vma=False)
-    )
-
+  group = next(k for k in range(options.group, 0, -1) if options.batch // devices % k == 0)
+  one = couplings.real_blocks(jnp.asarray(omega))
+  cases = {"shared": (shared, whole, one, starts.reshape(-1, group, 2 * N))}
   if "own" in options.kinds:
-    blocks = jax.vmap(couplings.real_blocks)(jnp.asarray(omegas))
-    (energy, *_), seconds = best(over(True, 1), blocks, omegas, starts, rounds=1)
-    print(f"  own: {seconds:.2f} s, median energy {np.median(energy):.2g}")
-    print(f"  ratio {reference / seconds:.0f} (goal 100)")
-  if "shared" in options.kinds:
-    coupling = couplings.real_blocks(jnp.asarray(omegas[0]))
-    for together in (1, 10, 50):
-      run = over(False, together)
-      (energy, *_), seconds = best(run, coupling, omegas[0], starts, rounds=1)
-      print(f"  shared, {together} starts together: {seconds:.2f} s, ", end="")
-      print(
-        f"median energy {np.median(energy):.2g}, ratio {reference / seconds:.0f} (goal 100)"
+    blocks = jax.vmap(couplings.real_blocks)(jnp.asarray(np.stack([o for o, _, _ in each])))
+    cases["own"] = (own, spec, blocks, starts)
+  for kind in options.kinds:
+    function, where, coupling, x = cases[kind]
+    run = jax.jit(
+      jax.shard_map(
+        function, mesh=mesh, in_specs=(where, spec), out_specs=spec, check_vma=False
       )
+    )
+    placed = [
+      jax.device_put(a, jax.sharding.NamedSharding(mesh, s))
+      for a, s in ((coupling, where), (x, spec))
+    ]
+    seconds, drift, reference = against_scipy(
+      run, placed, lambda found: float(np.median(found[0])), duration, options.batch_rounds
+    )
+    fields = float(np.mean(run(*placed)[3])) if kind == "shared" else np.nan
+    print(
+      f"  {kind}: {seconds:.2f} s, median energy {drift:.2g}, "
+      f"{1e6 * seconds / options.batch / duration:.1f} us a unit of time and start; "
+      f"SciPy {reference:.3f} s each"
+      + (f"; {1e6 * seconds / options.batch / fields:.3f} us a field" if fields > 0 else "")
+    )
+    print(f"  ratio {reference * options.batch / seconds:.0f} (goal 100)")
 
 
 def matvec(options):
@@ -226,9 +249,25 @@ def matvec(options):
       solution = integrate(field, z, times, substeps=6, save=lambda t, z: ())
       return solution.final, solution.evaluations
 
-    (_, evaluations), seconds = best(solve, coupling, z, rounds=2)
+    (_, evaluations), seconds = best(solve, coupling, z)
     each = seconds / int(evaluations)
     print(f"  {name}: {1e3 * each:.1f} ms a field; ratio {plain / each:.2f} (goal 0.6)")
+
+
+def long(options):
+  """The drift of Gauss 4, iterated to the last digit."""
+  omega, z, rate = draw(0)
+  duration = options.long_periods * 2 * np.pi / abs(rate)
+  method = trajectories.gauss_method(2, tolerance=2.0**-54)
+  solve = jax.jit(solver(duration, options.long_step, method, records=1000))
+  arguments = couplings.real_blocks(jnp.asarray(omega)), real(z), rate
+  compiled = solve.lower(*arguments).compile()
+  (energy, norm, residual, evaluations), seconds = timed(compiled, *arguments)
+  print(
+    f"long: Gauss 4, N = {N}, {options.long_periods:g} periods, step {options.long_step}: "
+    f"energy drift {energy:.2g} (goal 1e-9), norm drift {norm:.2g} (goal 1e-12), residual "
+    f"{residual:.1g}, {seconds:.0f} s, {1e6 * seconds / evaluations:.2f} us a field"
+  )
 
 
 def main():
@@ -236,14 +275,18 @@ def main():
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
   names = {f.__name__: f for f in (single, batch, matvec, long)}
   parser.add_argument("what", nargs="*", default=list(names), choices=[*names, []])
-  parser.add_argument("--periods", type=float, default=10_000.0)
-  parser.add_argument("--step", type=float, default=0.07)
-  parser.add_argument("--horizon", type=float, default=200.0)
-  parser.add_argument("--fast_step", type=float, default=0.4)
-  parser.add_argument("--tolerance", type=float, default=1e-13)
+  parser.add_argument("--periods", type=float, default=100.0)
+  parser.add_argument("--step", type=float, default=0.6)
+  parser.add_argument("--tolerance", type=float, default=1e-9)
+  parser.add_argument("--rounds", type=int, default=5)
   parser.add_argument("--batch", type=int, default=1000)
-  parser.add_argument("--kinds", nargs="*", default=["own", "shared"])
+  parser.add_argument("--batch_periods", type=float, default=20.0)
+  parser.add_argument("--batch_rounds", type=int, default=2)
+  parser.add_argument("--kinds", nargs="*", default=["shared", "own"])
+  parser.add_argument("--group", type=int, default=25)
   parser.add_argument("--large", type=int, default=4096)
+  parser.add_argument("--long_periods", type=float, default=10_000.0)
+  parser.add_argument("--long_step", type=float, default=0.07)
   options = parser.parse_args()
   with jax.enable_x64(True):
     for name in options.what:

@@ -61,7 +61,8 @@ def get_config(preset="default"):
   """64 neurons with saturating g, random Hermitian couplings, float64 throughout.
 
   Expect the energy within 1e-9 and the norm within 1e-12 by Gauss-Legendre 4, however long
-  the run, the norm to move with an input, and volumes to 1e-11. Five minutes on two cores.
+  the run, the norm to move with an input, and volumes to 1e-11. Two to four minutes on two
+  cores.
   """
   config = ConfigDict()
   config.seed = 0  # first seed; a seed is a network and its initial state
@@ -120,7 +121,7 @@ def get_config(preset="default"):
     "noises": (0.0, 0.003, 0.03),
     "times": (5.0, 10.0),
     "spacing": 0.5,
-    "restarts": 3,
+    "restarts": 8,
     "iterations": 30,
   }
   config.memory = {

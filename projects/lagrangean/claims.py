@@ -2,10 +2,12 @@
 
 import numpy as np
 
-from lib.dynamics import invariants
 from lib.experiment import Claim
 from lib.experiment import claims as check
-from projects.lagrangean import memory
+from projects.lagrangean import memory, quantities
+from projects.lagrangean.quantities import metrics
+
+__all__ = ["CLAIMS", "metrics"]
 
 # Limits, fixed before the runs: agreement of formulas and of exact solutions to rounding
 # (1e-12), the targets of the long run (energy 1e-9, norm 1e-12), "bounded" as a power of time
@@ -13,34 +15,6 @@ from projects.lagrangean import memory
 ROUNDING = 1e-12
 ENERGY, NORM = 1e-9, 1e-12
 BOUNDED, SECULAR = 0.3, 0.7
-
-
-def long_drift(results, name):
-  """max_t |change| of the long run, (seeds,)."""
-  return np.abs(results["long"][name]).max(-1)
-
-
-def drift(results, method, name):
-  """max_t |change| of a method in the comparison, (seeds,)."""
-  return np.abs(results["compare"][method][name]).max(-1)
-
-
-def growth(results, method):
-  """Power of time with which the energy error of a method grows, (seeds,)."""
-  return invariants.growth(results["compare"][method]["energy"])
-
-
-def long_growth(results):
-  """The same for the long run, (seeds,)."""
-  changes = results["long"]["energy"]
-  return invariants.growth(np.concatenate([np.zeros_like(changes[:, :1]), changes], -1))
-
-
-def power_of(x, y):
-  """Exponent of y ~ x^p for each seed, (seeds,), by least squares of the logarithms."""
-  x = np.log(x)
-  x = x - x.mean()
-  return np.log(np.asarray(y, np.float64)) @ x / (x @ x)
 
 
 # --- the paper -------------------------------------------------------------------------------
@@ -122,7 +96,7 @@ def divergence_free(results):
       "divergence": check.below(divergence, ROUNDING, quantity="|trace| / largest derivative"),
       "det Dφ": check.below(found["volume_gauss4"], 1e-10, quantity="|det − 1|"),
       "Dφ symplectic": check.below(found["symplectic_gauss4"], 1e-10, quantity="error"),
-      "cloud": check.below(found["cloud"], 1e-4, quantity="|volume ratio − 1|"),
+      "cloud": check.below(found["cloud_gauss4"], 1e-4, quantity="|volume ratio − 1|"),
     }
   )
 
@@ -154,7 +128,7 @@ def reversible(results):
 
 def lattice_limit(results):
   """Sec. 4, the NLS correspondence."""
-  powers = power_of(results["frequencies"], results["limit"]["error"])
+  powers = quantities.power_of(results["frequencies"], results["limit"]["error"])
   return check.between(powers, -1.2, -0.8, quantity="power of ω0 of the distance")
 
 
@@ -208,9 +182,13 @@ def long_run(results):
   """The targets of Gauss-Legendre 4."""
   return check.every(
     {
-      "energy": check.below(long_drift(results, "energy"), ENERGY, quantity="energy drift"),
-      "norm": check.below(long_drift(results, "norm"), NORM, quantity="norm drift"),
-      "bounded": check.below(long_growth(results), BOUNDED, quantity="power of time"),
+      "energy": check.below(
+        quantities.long_drift(results, "energy"), ENERGY, quantity="energy drift"
+      ),
+      "norm": check.below(quantities.long_drift(results, "norm"), NORM, quantity="norm drift"),
+      "bounded": check.below(
+        quantities.long_growth(results), BOUNDED, quantity="power of time"
+      ),
     }
   )
 
@@ -219,7 +197,7 @@ def explicit_drifts(results):
   """Explicit methods lose energy all the time, symplectic ones do not."""
   parts = {}
   for method in results["compare"]:
-    powers = growth(results, method)
+    powers = quantities.growth(results, method)
     if method in ("midpoint", "gauss4", "gauss6"):
       parts[method] = check.below(powers, BOUNDED, quantity="power of time")
     else:
@@ -251,59 +229,27 @@ def large_networks(results):
 # --- beyond the paper ------------------------------------------------------------------------
 
 
-def best_restart(found, name):
-  """(seeds, noises, times): a measurement of the restart with the least cost."""
-  cost = np.where(np.isfinite(found["cost"]), found["cost"], np.inf)
-  best = cost.argmin(-1)[..., None]
-  return np.take_along_axis(found[name], best, -1)[..., 0]
-
-
-def success(found):
-  """Share of restarts within 5 % of Ω or three times the best's error, (seeds, ...)."""
-  best = best_restart(found, "identification_error")[..., None]
-  return (found["identification_error"] < np.maximum(3 * best, 0.05)).mean(-1)
-
-
 def identification(results):
   """From noiseless data exactly, from noisy ones in proportion to the noise."""
   found = results["identification"]
-  error = best_restart(found, "identification_error")[..., -1]  # longest data
+  error = quantities.best_restart(found, "identification_error")[..., -1]  # longest data
   noises = found["noises"]
   parts = {}
   if noises[0] == 0:
     parts["noiseless"] = check.below(error[:, 0], 1e-6, quantity="relative error of Ω")
   noisy = noises > 0
   if noisy.sum() > 1:
-    powers = power_of(noises[noisy], error[:, noisy])
+    powers = quantities.power_of(noises[noisy], error[:, noisy])
     parts["proportional"] = check.between(powers, 0.8, 1.2, quantity="power of the noise")
   return check.every(parts) if parts else check.not_tested("needs data without noise.")
-
-
-def capacity(loads, overlaps) -> np.ndarray:
-  """The load at which the overlap first falls below SUCCESS, (seeds,), by interpolation.
-
-  With an overlap below it at the smallest load the capacity counts as 0.
-  """
-  found = []
-  for row in np.asarray(overlaps, np.float64):
-    below = np.flatnonzero(row < memory.SUCCESS)
-    if not below.size:
-      found.append(loads[-1])
-    elif below[0] == 0:
-      found.append(0.0)
-    else:
-      i = below[0]
-      share = (row[i - 1] - memory.SUCCESS) / (row[i - 1] - row[i])
-      found.append(loads[i - 1] + share * (loads[i] - loads[i - 1]))
-  return np.array(found)
 
 
 def memory_capacity(results):
   """Dephasing with Hebbian couplings against a Hopfield network of equal size."""
   found, loads = results["memory"], results["loads"]
   return check.greater(
-    capacity(loads, found["linear"]),
-    capacity(loads, found["hopfield"]),
+    quantities.capacity(loads, found["linear"]),
+    quantities.capacity(loads, found["hopfield"]),
     margin=0.05,
     quantity="difference of capacities",
   )
@@ -325,8 +271,8 @@ def memory_nonlinear(results):
   """Whether the nonlinearity helps recall."""
   found, loads = results["memory"], results["loads"]
   return check.greater(
-    capacity(loads, found["nonlinear"]),
-    capacity(loads, found["linear"]),
+    quantities.capacity(loads, found["nonlinear"]),
+    quantities.capacity(loads, found["linear"]),
     quantity="difference of capacities",
   )
 
@@ -499,63 +445,3 @@ CLAIMS = (
     control=True,
   ),
 )
-
-
-def metrics(results):
-  """The plain numbers; drifts are the mean over seeds of the largest in time."""
-  found = {}
-  for method in results["compare"]:
-    found[f"energy_drift_{method}"] = drift(results, method, "energy").mean()
-    found[f"norm_drift_{method}"] = drift(results, method, "norm").mean()
-    found[f"energy_growth_{method}"] = growth(results, method).mean()
-  found["energy_drift_long"] = long_drift(results, "energy").max()
-  found["norm_drift_long"] = long_drift(results, "norm").max()
-  found["energy_growth_long"] = long_growth(results).mean()
-  found["residual_long"] = results["long"]["residual"].max()
-  fields, volume, inputs = results["fields"], results["volume"], results["inputs"]
-  found["divergence_max"] = fields["divergence"].max()
-  found["field_difference_max"] = max(fields[k].max() for k in ("hamilton", "euler_lagrange"))
-  found["printed_hamilton_ratio"] = fields["printed"].mean()
-  found["divergence_dcm"] = fields["divergence_dcm"].mean()
-  found["divergence_hopfield"] = fields["divergence_hopfield"].mean()
-  for name, value in volume.items():
-    found[name] = value.mean()
-  for case, values in inputs.items():
-    for name in ("energy", "norm", "energy_balance", "norm_balance"):
-      found[f"input_{name}/{case}"] = values[name].mean()
-  found["reversal_error"] = results["reversal"]["gauss4"][:, 0].mean()
-  for i, periods in enumerate(results["horizons"]):
-    for method in ("gauss4", "rk4"):
-      error = np.median(results["reversal"][method][:, i])
-      found[f"reversal_error/{method}_periods_{periods:g}"] = error
-  found["linear_exact_error"] = results["linear"]["splitting"].mean()
-  found["linear_exact_error_gauss4"] = results["linear"]["gauss4"].mean()
-  for i, frequency in enumerate(results["frequencies"]):
-    found[f"nls_distance/frequency_{frequency:g}"] = results["limit"]["error"][:, i].mean()
-  pulse = results["pulse"]
-  found["pulse_velocity_ratio"] = (
-    pulse["nonlinear"]["velocity"] / pulse["theory_velocity"]
-  ).mean()
-  for name in ("nonlinear", "linear"):
-    found[f"pulse_spread_{name}"] = pulse[name]["spread"].mean()
-  for name, values in results["contrast"].items():
-    found[f"persistence_{name}"] = values["persistence"].mean()
-    found[f"growth_decades_{name}"] = values["growth"].mean()
-  identified = results["identification"]
-  for i, noise in enumerate(identified["noises"]):
-    for j, duration in enumerate(identified["times"]):
-      where = f"noise_{noise:g}_time_{duration:g}"
-      for name in ("identification_error", "gain_error", "g_error", "forecast_error"):
-        found[f"{name}/{where}"] = np.median(best_restart(identified, name)[:, i, j])
-      found[f"restart_success/{where}"] = success(identified)[:, i, j].mean()
-  last = best_restart(identified, "identification_error")[:, -1, -1]
-  found["identification_error"] = np.median(last)
-  for name in memory.MODELS:
-    found[f"memory_capacity_{name}"] = capacity(
-      results["loads"], results["memory"][name]
-    ).mean()
-  for name, values in results["scale"].items():
-    found[f"norm_drift/{name}"] = float(values["norm"])
-    found[f"energy_drift/{name}"] = float(values["energy"])
-    found[f"evaluation_s/{name}"] = float(values["seconds_per_evaluation"])
-  return {name: float(value) for name, value in found.items() if np.isfinite(value)}

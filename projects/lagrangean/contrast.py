@@ -63,7 +63,7 @@ def members(config, operands):
 
   def conservative(index):
     g = nonlinearities.select(index, (own, nonlinearities.LINEAR))
-    return measure(integrate(lagrangean.field(g, net), z, times, substeps=substeps).saved)
+    return integrate(lagrangean.field(g, net), z, times, substeps=substeps).saved.real
 
   def dissipative(index):
     hopfield = rate_networks.hopfield_field(2 * omega, jnp.zeros(n))
@@ -75,20 +75,17 @@ def members(config, operands):
       return jnp.where(index == 0, hopfield(t, x), dcm(t, x))
 
     at = times * jnp.where(index == 0, 1.0, 0.1)
-    return measure(integrate(field, z.real, at, method="rk4", substeps=substeps).saved)
+    return integrate(field, z.real, at, method="rk4", substeps=substeps).saved
 
-  complex_, real = (
-    jax.lax.map(conservative, jnp.arange(2)),
-    jax.lax.map(dissipative, jnp.arange(3)),
+  signals = jnp.concatenate(
+    [jax.lax.map(conservative, jnp.arange(2)), jax.lax.map(dissipative, jnp.arange(3))]
   )
-  rows = [jax.tree.map(lambda x, i=i: x[i], complex_) for i in range(2)]
-  rows += [jax.tree.map(lambda x, i=i: x[i], real) for i in range(3)]
-  return dict(zip(MODELS, rows, strict=True))
+  found = jax.lax.map(measure, signals)
+  return {name: jax.tree.map(lambda x, i=i: x[i], found) for i, name in enumerate(MODELS)}
 
 
-def measure(states):
-  """What is kept of a trajectory (T, N)."""
-  x = jnp.real(states)
+def measure(x):
+  """What is kept of real signals (T, N)."""
   return {
     "shown": x[:, :SHOWN],
     "spectrum": spectrum(x[x.shape[0] // 2 :]),

@@ -4,7 +4,7 @@ import numpy as np
 
 from lib import plotting
 from lib.experiment import Figure
-from projects.lagrangean import claims, contrast, memory
+from projects.lagrangean import contrast, memory, quantities
 
 _LABELS = {
   "midpoint": "implicit midpoint",
@@ -201,7 +201,7 @@ def identification(results):
     (axes[1], "g_error", "largest error of $g$"),
   ):
     for j, duration in enumerate(found["times"]):
-      errors = claims.best_restart(found, name)[:, noisy, j]
+      errors = quantities.best_restart(found, name)[:, noisy, j]
       (line,) = ax.plot(
         noises[noisy], np.median(errors, 0), marker="o", ms=3, label=f"$T = {duration:g}$"
       )
@@ -213,7 +213,7 @@ def identification(results):
     ax.set_xlabel("noise $\\sigma$")
     ax.set_ylabel(label)
   axes[0].legend()
-  share = claims.success(found)
+  share = quantities.success(found)
   for j in range(len(found["times"])):
     axes[2].plot(range(len(noises)), share[:, :, j].mean(0), marker="o", ms=3)
   axes[2].set_xticks(range(len(noises)), [f"{v:g}" for v in noises])

@@ -109,31 +109,38 @@ def levenberg_marquardt(residuals, x, iterations: int):
 
   Batches of restarts run in lock step, so that no solver that stops by itself is used.
 
+  Args:
+    residuals: x -> (r, kept), with anything in `kept` that is wanted at the minimum.
+    x: first guess.
+    iterations: trial steps.
+
   Returns:
-    (x, |r|²/2).
+    (x, |r|²/2, kept).
   """
 
-  def cost(r):
-    return 0.5 * r @ r
-
   def both(x):
-    r = residuals(x)
-    return r, r
+    r, kept = residuals(x)
+    return r, (r, kept)
 
   def step(carry, _):
-    x, damping = carry
-    jacobian, r = jax.jacfwd(both, has_aux=True)(x)
-    gram, slope = jacobian.T @ jacobian, jacobian.T @ r
+    (x, gram, slope, cost, _), damping = carry
     scale = jnp.diag(gram) + 1e-12
-    move = -jnp.linalg.solve(gram + damping * jnp.diag(scale), slope)
-    trial = cost(residuals(x + move))
-    better = trial < cost(r)  # False for NaN
+    trial = x - jnp.linalg.solve(gram + damping * jnp.diag(scale), slope)
+    jacobian, (r, kept) = jax.jacfwd(both, has_aux=True)(trial)
+    new = trial, jacobian.T @ jacobian, jacobian.T @ r, 0.5 * r @ r, kept
+    better = new[3] < cost  # False for NaN
+    point = jax.tree.map(lambda a, b: jnp.where(better, a, b), new, carry[0])
     damping = jnp.clip(jnp.where(better, damping / 3, damping * 4), 1e-12, 1e6)
-    return (jnp.where(better, x + move, x), damping), jnp.where(better, trial, cost(r))
+    return (point, damping), None
 
-  start = (x, jnp.asarray(1e-1, x.dtype))
-  (x, _), costs = jax.lax.scan(step, start, None, length=iterations)
-  return x, costs[-1]
+  # The first step evaluates the start: without a slope it does not move.
+  kept = jax.tree.map(jnp.zeros_like, jax.eval_shape(residuals, x)[1])
+  infinite, damping = jnp.asarray([jnp.inf, 0.3], x.dtype)
+  point = x, jnp.eye(x.shape[0], dtype=x.dtype), jnp.zeros_like(x), infinite, kept
+  ((x, _, _, cost, kept), _), _ = jax.lax.scan(
+    step, (point, damping), None, length=iterations + 1
+  )
+  return x, cost, kept
 
 
 def member(config, operands):
@@ -163,10 +170,11 @@ def member(config, operands):
   first, unravel = ravel_pytree(guess(config, numbers, observed))
 
   def residuals(x):
-    difference = fitted[:, None] * (simulate(unravel(x), times) - observed)
-    return jnp.concatenate([difference.real.ravel(), difference.imag.ravel()])
+    states = simulate(unravel(x), times)
+    difference = fitted[:, None] * (states - observed)
+    return jnp.concatenate([difference.real.ravel(), difference.imag.ravel()]), states
 
-  x, cost = levenberg_marquardt(residuals, first, settings.iterations)
+  x, cost, states = levenberg_marquardt(residuals, first, settings.iterations)
   found = unravel(x)
   x_grid = jnp.linspace(0, RANGE, 31)
 
@@ -184,5 +192,5 @@ def member(config, operands):
     "identification_error": relative(omega, target),
     "gain_error": relative(found["gamma"], truth["gamma"]),
     "g_error": jnp.abs(g_of(found) - g_of(truth)).max(),
-    "forecast_error": relative(weight * simulate(found, times), weight * clean),
+    "forecast_error": relative(weight * states, weight * clean),
   }

@@ -81,18 +81,23 @@ def volume(config, operands):
   net, z = networks.draw(config, operands, n, config.inputs)
   field = hamiltonian.real_field(lagrangean.field(g, net))
   x, times = hamiltonian.to_real(z), jnp.array([0.0, 10.0])
+  eye, distance = jnp.eye(2 * n), 1e-5
+  along = hamiltonian.variational_field(field)
+
+  def joint(t, state):  # tangents and cloud at once are one program
+    variation, cloud = state
+    return along(t, variation), jax.vmap(field, (None, 0))(t, cloud)
+
+  start = hamiltonian.Variation(x, eye), x + distance * jnp.concatenate([eye, -eye])
   found = {}
   for method in ("gauss4", "rk4"):
-    jacobian, _ = hamiltonian.flow_jacobian(field, x, times, method=method, substeps=50)
+    options = {"method": method, "substeps": 50, "save": lambda t, state: ()}
+    variation, cloud = integrate(joint, start, times, **options).final
+    jacobian = variation.tangents.T
     found[f"volume_{method}"] = jnp.abs(jnp.linalg.det(jacobian) - 1)
     found[f"symplectic_{method}"] = hamiltonian.symplectic_error(jacobian)
-  distance = 1e-5
-  cloud = x + distance * jnp.concatenate([jnp.eye(2 * n), -jnp.eye(2 * n)])
-  ends = jax.vmap(
-    lambda x: integrate(field, x, times, substeps=50, save=lambda t, y: ()).final
-  )(cloud)
-  sides = (ends[: 2 * n] - ends[2 * n :]) / (2 * distance)
-  found["cloud"] = jnp.abs(jnp.linalg.det(sides) - 1)
+    sides = (cloud[: 2 * n] - cloud[2 * n :]) / (2 * distance)
+    found[f"cloud_{method}"] = jnp.abs(jnp.linalg.det(sides) - 1)
   return found
 
 

@@ -204,6 +204,23 @@ def test_the_turning_frame_is_the_same_motion():
   np.testing.assert_allclose(turned.final * np.exp(-2j * rate), plain, atol=1e-8)
 
 
+@pytest.mark.parametrize("inputs", [True, False])
+def test_many_states_at_once_in_real_coordinates(inputs):
+  net, _ = random_network(10, inputs)
+  rng = np.random.default_rng(10)
+  z = jnp.asarray(rng.standard_normal((2, 3, N)) + 1j * rng.standard_normal((2, 3, N)))
+  fast = net._replace(coupling=couplings.real_blocks(net.coupling))
+  for name, g in NONLINEARITIES.items():
+    plain = lagrangean.field(g, net, frame=0.3)
+    found = lagrangean.real_field(g, fast, frame=0.3)(0.0, hamiltonian.to_real(z))
+    energy = lagrangean.energy(g, fast, z)
+    for i, j in np.ndindex(2, 3):
+      expected = hamiltonian.to_real(plain(0.0, z[i, j]))
+      np.testing.assert_allclose(found[i, j], expected, atol=1e-12)
+      by_hand = slow_energy(name, net, np.asarray(z[i, j]))
+      np.testing.assert_allclose(energy[i, j], by_hand, rtol=1e-12, atol=1e-12)
+
+
 def test_divergence_vanishes_and_that_of_rate_networks_is_known():
   net, z = random_network(9)
   for g in NONLINEARITIES.values():

@@ -176,11 +176,14 @@ def test_identification_recovers_a_network_without_noise():
 
 def test_levenberg_marquardt_on_rosenbrock():
   with jax.enable_x64(True):
-    x, cost = identification.levenberg_marquardt(
-      lambda x: jnp.stack([10 * (x[1] - x[0] ** 2), 1 - x[0]]), jnp.array([-1.2, 1.0]), 60
+    x, cost, kept = identification.levenberg_marquardt(
+      lambda x: (jnp.stack([10 * (x[1] - x[0] ** 2), 1 - x[0]]), {"sum": x.sum()}),
+      jnp.array([-1.2, 1.0]),
+      60,
     )
-    x, cost = jax.device_get((x, cost))
+    x, cost, kept = jax.device_get((x, cost, kept))
   np.testing.assert_allclose(x, [1, 1], atol=1e-6)
+  np.testing.assert_allclose(kept["sum"], x.sum())
   assert cost < 1e-12
 
 
