@@ -1,1 +1,1 @@
-"""Measures of results: statistics over seeds, and (as papers need them) of predictions."""
+"""Measures of results: statistics over seeds, and calibration of predictions."""
