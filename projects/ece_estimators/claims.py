@@ -196,7 +196,7 @@ def silverman_classwise(results):
   if len(both[0]) < 2:
     return check.not_tested("one mixture has no spread.")
   # the same mixtures in both settings: the same resampling, paired
-  drawn = distance(q.resampled(both[0])) - distance(q.resampled(both[1]))
+  drawn = distance(results["cw"]["resampled"]) - distance(results["conf"]["resampled"])
   value = distance(q.median(both[0])) - distance(q.median(both[1]))
   found = check.estimate(value, *np.percentile(drawn, [2.5, 97.5]), len(both[0]))
   return check.above(

@@ -13,7 +13,7 @@ import numpy as np
 from lib.data import synthetic
 from lib.experiment import Program, UserError
 from lib.metrics import calibration
-from projects.ece_estimators import estimators
+from projects.ece_estimators import estimators, quantities
 
 MODELS = ("logistic", "naive_bayes", "svc", "forest")
 
@@ -278,6 +278,7 @@ def run(config, ctx):
     for setting in ("conf", "cw")
   }
   for setting, found in results.items():
+    found["resampled"] = quantities.resampled(found["error"])
     for name in ("true_ece", "labelled_ece"):
       found[name] = np.concatenate([truth_of(group, name, setting) for group in groups])
   return results | {

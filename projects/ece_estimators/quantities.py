@@ -37,7 +37,7 @@ def median(errors):
 
 
 def resampled(errors, count: int = RESAMPLES, seed: int = 0):
-  """The medians of bootstrapped mixtures, (count, sizes, E)."""
+  """The medians of bootstrapped mixtures, (count, sizes, E); `run` keeps them."""
   rng = np.random.default_rng(seed)
   found = np.empty((count, *errors.shape[2:]))
   for i in range(count):
@@ -45,12 +45,13 @@ def resampled(errors, count: int = RESAMPLES, seed: int = 0):
   return found
 
 
-def interval(results, setting, statistic, truth: str = "error"):
+def interval(results, setting, statistic):
   """A statistic of the medians (…, sizes, E) with its percentile interval, for a check."""
-  errors = error(results, setting, truth)
+  errors = error(results, setting)
   if len(errors) < 2:
     return None
-  low, high = np.percentile(statistic(resampled(errors)), [2.5, 97.5])
+  drawn = np.asarray(results[setting]["resampled"], np.float64)
+  low, high = np.percentile(statistic(drawn), [2.5, 97.5])
   return check.estimate(statistic(median(errors)), low, high, len(errors))
 
 
