@@ -17,14 +17,28 @@ from lib.losses.classification import (
   uniform_kl,
 )
 from lib.losses.decay import kernels_only, l2
+from lib.losses.labels import (
+  centre_distances,
+  class_distances,
+  class_similarities,
+  mixup,
+  similarity_labels,
+  uniform_labels,
+)
 
 __all__ = [
+  "centre_distances",
+  "class_distances",
+  "class_similarities",
   "confidence_penalty",
   "entropy",
   "gaussian_kl",
   "kernels_only",
   "l2",
   "label_smoothing",
+  "mixup",
   "reparametrise",
+  "similarity_labels",
   "uniform_kl",
+  "uniform_labels",
 ]

@@ -1,7 +1,7 @@
-"""Measures of results: statistics over seeds, and (as papers need them) of predictions.
+"""Measures of results: statistics over seeds, and calibration of predictions.
 
 Confidence intervals, paired tests, Holm's correction and fitted exponents, on the host in
-float64.
+float64; estimators of calibration errors, batched and jittable.
 
 >>> from lib.metrics import statistics
 >>> accuracy, baseline = [0.94, 0.95, 0.93, 0.96], [0.93, 0.93, 0.92, 0.94]

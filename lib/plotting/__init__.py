@@ -11,6 +11,7 @@ writes a PNG whose bytes depend on the drawing alone.
 ['8 seeds']
 """
 
+from lib.plotting import reliability
 from lib.plotting.style import band, figure, save, style
 
-__all__ = ["band", "figure", "save", "style"]
+__all__ = ["band", "figure", "reliability", "save", "style"]

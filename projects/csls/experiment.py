@@ -1,0 +1,508 @@
+"""Class similarities, soft labels made of them, networks trained on those, and baselines."""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import lax
+
+from lib import calibration, data, losses, models, training
+from lib.data import mixtures
+from lib.experiment import Program, UserError, bind
+from lib.metrics import calibration as measure
+from lib.metrics import binning, density
+from projects.csls import methods
+
+SYNTHETIC = "hierarchical"
+CURVE = 2000  # examples of a split with which the curves of the training are made
+
+
+def check(config):
+  """Raises a UserError for numbers that make no sense."""
+  positive = ("seeds", "data.train", "data.validation", "train.epochs", "train.batch", "bins")
+  for key in positive:
+    value = functools.reduce(lambda node, part: node[part], key.split("."), config)
+    if value < 1:
+      raise UserError(f"{key} is {value}; it must be at least 1.")
+  for key in ("alpha", "alphas"):
+    values = np.atleast_1d(config.grid[key])
+    if not np.all((values > 0) & (values <= 1)):
+      raise UserError(f"grid.{key} is {config.grid[key]}; α is in (0, 1].")
+  if min(config.grid.betas) < 0 or config.grid.mixup <= 0:
+    raise UserError("grid.betas must not be negative, and grid.mixup has to be positive.")
+  if config.model.name not in ("mlp", "resnet"):
+    raise UserError(f"model.name is '{config.model.name}'; choose mlp or resnet.")
+  if config.train.batch > config.data.train and config.dataset == SYNTHETIC:
+    raise UserError("train.batch is larger than data.train.")
+  if config.dataset == SYNTHETIC and config.mixture.classes < 3:
+    raise UserError("mixture.classes must be at least 3: one class and two to compare.")
+
+
+# --- data ---------------------------------------------------------------------------------
+
+
+class Draw(NamedTuple):
+  """The data of one seed: splits, inputs of no class, and what only a simulation knows."""
+
+  train: training.Split
+  validation: training.Split
+  test: training.Split
+  unseen: jax.Array
+  noise: jax.Array
+  posterior: Any = None  # (n_test, K)
+  mean_posterior: Any = None  # (K, K), row k is E[P(· | x) | y = k]
+  embeddings: Any = None  # (K, d)
+
+
+def prepare(config):
+  """Nothing for the mixture, which each seed draws; otherwise the set and its embeddings."""
+  check(config)
+  if config.dataset == SYNTHETIC:
+    return {}
+  found = data.load(config.dataset)
+  if found.info.task != "classification":
+    raise UserError(f"dataset is '{config.dataset}', a regression; csls needs classes.")
+  if found.info.maximum is not None:
+    found = data.scale(found)
+  operands = {"pool": jax.tree.map(jnp.asarray, training.Split(*found.train))}
+  if found.test is not None:
+    operands["test"] = jax.tree.map(jnp.asarray, training.Split(*found.test))
+  operands["classes"] = jnp.zeros((found.info.num_classes, 0))  # a number as a shape
+  if config.embeddings:
+    try:
+      vectors = np.load(config.embeddings)
+    except (OSError, ValueError) as error:
+      raise UserError(f"embeddings: '{config.embeddings}' cannot be read.") from error
+    if vectors.ndim != 2 or len(vectors) != found.info.num_classes:
+      raise UserError(
+        f"embeddings has the shape {vectors.shape}; give ({found.info.num_classes}, d)."
+      )
+    operands["embeddings"] = jnp.asarray(vectors, jnp.float32)
+  return operands
+
+
+def draw(config, operands) -> Draw:
+  """The splits of `config.seed`, the same for all labels; `run` draws those of all seeds."""
+  key = jax.random.fold_in(jax.random.key(config.seed), 1)
+  sizes = config.data
+  if "pool" in operands:
+    return _split(config, operands, key)
+  keys = jax.random.split(key, 7)
+  shape = config.mixture
+  spread = {k: shape[k] for k in ("between", "within", "noise")}
+  make = functools.partial(
+    mixtures.hierarchical,
+    classes=shape.classes,
+    groups=shape.groups,
+    dim=shape.dim,
+    **spread,
+  )
+  mixture, other = make(keys[0]), make(keys[1])
+  counts = (sizes.train, sizes.validation, sizes.test)
+  x, y = mixtures.sample(keys[2], mixture, sum(counts))
+  parts = [
+    training.Split(x[a:b], y[a:b])
+    for a, b in zip(np.cumsum((0, *counts[:-1])), np.cumsum(counts), strict=True)
+  ]
+  posterior = mixtures.posterior(mixture, parts[2].inputs)
+  member = jax.nn.one_hot(parts[2].labels, shape.classes)
+  return Draw(
+    *parts,
+    unseen=mixtures.sample(keys[3], other, 2000)[0],
+    noise=jax.random.uniform(keys[4], (2000, shape.dim), minval=-3.0, maxval=3.0),
+    posterior=posterior,
+    mean_posterior=(member / member.sum(0)).T @ posterior,
+    embeddings=mixture.means[:, 0]
+    + shape.embedding_noise * jax.random.normal(keys[5], mixture.means[:, 0].shape),
+  )
+
+
+def _split(config, operands, key):
+  pool, sizes = operands["pool"], config.data
+  split_key, noise_key = jax.random.split(key)
+  counts = [sizes.train, sizes.validation, sizes.test]
+  if "test" in operands:  # the official test split; the rest trains
+    counts = [len(pool.labels) - sizes.validation, sizes.validation]
+  rows = data.random_split(split_key, len(pool.labels), tuple(counts))
+  parts = [training.Split(pool.inputs[r], pool.labels[r]) for r in rows]
+  parts += [operands["test"]] if "test" in operands else []
+  mean, scale = parts[0].inputs.mean(), parts[0].inputs.std()
+  parts = [p._replace(inputs=(p.inputs - mean) / scale) for p in parts]
+  noise = jax.random.uniform(noise_key, (2000, *pool.inputs.shape[1:]))
+  noise = (noise - mean) / scale
+  # unseen images: those of the test split upside down, which keeps their statistics
+  unseen = jnp.flip(parts[2].inputs[:2000], 1)
+  return Draw(*parts, unseen=unseen, noise=noise, embeddings=operands.get("embeddings"))
+
+
+def of_seed(config, operands) -> Draw:
+  """The draw of `config.seed` among those of all seeds."""
+  return jax.tree.map(lambda x: x[config.seed - operands["first_seed"]], operands["draws"])
+
+
+def number_of_classes(config, operands) -> int:
+  """K."""
+  return operands["classes"].shape[0] if "classes" in operands else config.mixture.classes
+
+
+# --- class distances ----------------------------------------------------------------------
+
+
+def available(config) -> tuple[str, ...]:
+  """The similarities that the data allow."""
+  if config.dataset == SYNTHETIC:
+    return ("l1", "l2", "ae", "we", "shuffled", "oracle")
+  return ("l1", "l2", "ae", *(("we", "shuffled") if config.embeddings else ()))
+
+
+def latent(config, key, x):
+  """Codes of an autoencoder d-h-latent-h-d trained on the inputs, Adam at 10⁻³."""
+  x = x.reshape(len(x), -1)
+  settings = config.autoencoder
+  encoder = models.MLP((settings.hidden, settings.latent))
+  decoder = models.MLP((settings.hidden, x.shape[-1]))
+  keys = jax.random.split(key, 3)
+  variables = (
+    models.init(encoder, keys[0], x.shape[1:]),
+    models.init(decoder, keys[1], (settings.latent,)),
+  )
+  optimizer = optax.adam(1e-3)
+
+  def loss(variables, batch):
+    code = encoder.apply(variables[0], batch)
+    return jnp.mean((decoder.apply(variables[1], code) - batch) ** 2)
+
+  def step(carry, key):
+    variables, state = carry
+    batch = x[jax.random.randint(key, (min(settings.batch, len(x)),), 0, len(x))]
+    updates, state = optimizer.update(jax.grad(loss)(variables, batch), state)
+    return (optax.apply_updates(variables, updates), state), None
+
+  start = (variables, optimizer.init(variables))
+  (variables, _), _ = lax.scan(step, start, jax.random.split(keys[2], settings.steps))
+  return encoder.apply(variables[0], x)
+
+
+def distances(config, operands):
+  """What similarities are made of by name, (K, K): distances, and mean posteriors."""
+  found = of_seed(config, operands)
+  classes = number_of_classes(config, operands)
+  x, y = found.train
+  kept = config.data.distances
+  if kept:  # the first examples of the (random) split, about so many a class
+    x, y = x[: kept * classes], y[: kept * classes]
+  key, order_key = jax.random.split(jax.random.fold_in(jax.random.key(config.seed), 2))
+  codes = latent(config, key, found.train.inputs)[: len(x)]
+  between = functools.partial(losses.class_distances, labels=y, classes=classes)
+  result = {
+    "l1": between(x, order=1),
+    "l2": between(x, order=2),
+    "ae": between(codes, order=2),
+  }
+  if found.embeddings is not None:
+    result["we"] = losses.centre_distances(found.embeddings)
+    # control: the same similarities, of other classes
+    order = jax.random.permutation(order_key, classes)
+    result["shuffled"] = result["we"][order][:, order]
+  if found.mean_posterior is not None:
+    result["oracle"] = found.mean_posterior
+  return result
+
+
+DISTANCES = Program.once(distances)
+
+
+def label_matrix(config, distances):
+  """Y (K, K) of `config.labels`; every number may be traced, the kind too.
+
+  Args:
+    config: with `labels.kind`, `.alpha`, `.beta`.
+    distances: (kinds, K, K) in the order of methods.KINDS, zeros where there is none.
+  """
+  settings = config.labels
+  classes = distances.shape[-1]
+  own = jnp.eye(classes)
+  similar = jax.vmap(
+    lambda d: losses.class_similarities(d, settings.beta, settings.with_self)
+  )(distances[: methods.KINDS.index("oracle")])
+  oracle = distances[methods.KINDS.index("oracle")] * (1 - own)
+  oracle = oracle / jnp.maximum(oracle.sum(-1, keepdims=True), 1e-12)
+  uniform = jnp.ones((classes, classes)) / classes
+  matched = (1 - own) / (classes - 1)
+  each = jnp.concatenate([similar, jnp.stack([oracle, uniform, matched])])
+  return losses.similarity_labels(each[settings.kind], settings.alpha)
+
+
+# --- training -----------------------------------------------------------------------------
+
+
+class State(NamedTuple):
+  """Network and optimiser between two epochs."""
+
+  params: Any
+  batch_stats: Any
+  opt_state: Any
+  key: jax.Array
+
+
+def network(config, classes: int):
+  """The classifier."""
+  settings = config.model
+  if settings.name == "resnet":
+    return models.PreActResNet(settings.depth, classes, settings.width)
+  return models.MLP((*settings.hidden, classes))
+
+
+def _optimizer(config, examples: int):
+  settings = config.train
+  schedule = training.schedule(
+    settings.schedule,
+    max(1, examples // settings.batch),
+    settings.epochs,
+    **(
+      {"at": tuple(settings.milestones), "factor": settings.factor}
+      if settings.schedule == "piecewise"
+      else {}
+    ),
+  )
+  return training.optimizer(
+    "sgd",
+    lambda step: settings.learning_rate * schedule(step),
+    settings.weight_decay,
+    momentum=settings.momentum,
+  )
+
+
+def init(config, operands):
+  """Initial weights, the same for all labels of a seed."""
+  found = of_seed(config, operands)
+  model = network(config, number_of_classes(config, operands))
+  key, run_key = jax.random.split(jax.random.key(config.seed))
+  variables = models.init(model, key, found.train.inputs.shape[1:])
+  params, batch_stats = variables["params"], variables.get("batch_stats", {})
+  optimizer = _optimizer(config, len(found.train.labels))
+  return State(params, batch_stats, optimizer.init(params), run_key)
+
+
+def _variables(params, batch_stats):
+  return {"params": params, "batch_stats": batch_stats} if batch_stats else {"params": params}
+
+
+def step(config, operands, state):
+  """One epoch of minibatches in random order, then the evaluation that curves are made of."""
+  found = of_seed(config, operands)
+  examples, size = len(found.train.labels), config.train.batch
+  model = network(config, number_of_classes(config, operands))
+  labels = label_matrix(config, operands["distances"][config.seed - operands["first_seed"]])
+  optimizer = _optimizer(config, examples)
+  key, order_key, mix_key = jax.random.split(state.key, 3)
+  order = jax.random.permutation(order_key, examples)[: examples // size * size]
+
+  def update(carry, inputs):
+    params, batch_stats, opt_state = carry
+    rows, key = inputs
+    crop_key, mix_key = jax.random.split(key)
+    x, y = found.train.inputs[rows], labels[found.train.labels[rows]]
+    x = training.pad_crop_flip(crop_key, x) if config.train.augment else x
+    x, y = losses.mixup(mix_key, x, y, config.labels.mixup)
+
+    def objective(params):
+      logits, updated = model.apply(
+        _variables(params, batch_stats), x, train=True, mutable=["batch_stats"]
+      )
+      loss = optax.losses.softmax_cross_entropy(logits, y).mean()
+      return loss, updated.get("batch_stats", {})
+
+    (loss, batch_stats), gradient = jax.value_and_grad(objective, has_aux=True)(params)
+    updates, opt_state = optimizer.update(gradient, opt_state, params)
+    return (optax.apply_updates(params, updates), batch_stats, opt_state), loss
+
+  rows = order.reshape(-1, size)
+  keys = jax.random.split(mix_key, len(rows))
+  carry = (state.params, state.batch_stats, state.opt_state)
+  (params, batch_stats, opt_state), loss = lax.scan(update, carry, (rows, keys))
+  state = State(params, batch_stats, opt_state, key)
+  measured = {"train_loss": loss.mean()}
+  for name in ("validation", "test"):
+    split = jax.tree.map(lambda x: x[:CURVE], getattr(found, name))
+    scores = jax.nn.softmax(_logits(config, operands, state, split.inputs))
+    measured |= {
+      f"{name}_accuracy": jnp.mean(scores.argmax(-1) == split.labels),
+      f"{name}_ece": _histogram(config, scores, split.labels),
+      f"{name}_nll": _nll(scores, split.labels),
+    }
+  return state, measured
+
+
+def _logits(config, operands, state, x):
+  model = network(config, number_of_classes(config, operands))
+  variables = _variables(state.params, state.batch_stats)
+  run = functools.partial(models.apply, model, variables)
+  whole = len(x) // 1000 * 1000
+  if config.model.name == "mlp" or not whole:
+    return run(x)
+  parts = lax.map(run, x[:whole].reshape(-1, 1000, *x.shape[1:]))
+  rest = [run(x[whole:])] if whole < len(x) else []
+  return jnp.concatenate([parts.reshape(whole, -1), *rest])
+
+
+# --- evaluation ---------------------------------------------------------------------------
+
+
+def _histogram(config, scores, labels):
+  return measure.confidence(measure.ece)(scores, labels, bins=config.bins, closed="right")
+
+
+def _nll(scores, labels):
+  chosen = jnp.take_along_axis(scores, labels[:, None], -1)
+  return -jnp.mean(jnp.log(jnp.maximum(chosen, 1e-30)))
+
+
+def _kde(config):
+  def estimate(s, h):
+    return measure.kde_ece(s, h, density.normal_reference(s), "triweight", config.points)
+
+  return estimate
+
+
+def quality(config, scores, split, posterior=None):
+  """What is measured of the scores (n, K) of a split.
+
+  `histogram_output` is divided by n, `histogram_output_printed` by nK as in eq. 4.
+  """
+  labels = split.labels
+  output = measure.pooled(measure.ece)(scores, labels, bins=config.bins, closed="right")
+  found = {
+    "accuracy": jnp.mean(scores.argmax(-1) == labels),
+    "nll": _nll(scores, labels),
+    "histogram": _histogram(config, scores, labels),
+    "histogram_output": output,
+    "histogram_output_printed": output / scores.shape[-1],
+    "kde": measure.confidence(_kde(config))(scores, labels),
+    "kde_output": measure.pooled(_kde(config))(scores, labels),
+    "confidence": scores.max(-1).mean(),
+  }
+  s, h = measure.confidence_pairs(scores, labels)
+  diagram = measure.reliability_diagram(s, h, binning.uniform_edges(config.bins))
+  found |= {"bin_score": diagram.confidence, "bin_hit": diagram.accuracy}
+  if posterior is not None:
+    predicted = scores.argmax(-1)[:, None]
+    p = jnp.take_along_axis(posterior, predicted, -1)[:, 0]
+    found["true"] = measure.true_ece(scores.max(-1), jnp.clip(p, 0.0, 1.0), bins=30)
+    found["divergence"] = jnp.mean(
+      jnp.sum(jax.scipy.special.rel_entr(posterior, jnp.maximum(scores, 1e-30)), -1)
+    )
+  return found
+
+
+def finish(config, operands, state, history):
+  """Measures of the trained network, with and without a temperature; post-hoc calibrators."""
+  found = of_seed(config, operands)
+  logits = {
+    name: _logits(config, operands, state, x)
+    for name, x in (
+      ("validation", found.validation.inputs),
+      ("test", found.test.inputs),
+      ("unseen", found.unseen),
+      ("noise", found.noise),
+    )
+  }
+
+  def measured(scores):
+    return quality(config, scores(logits["test"]), found.test, found.posterior) | {
+      f"confidence_{name}": scores(logits[name]).max(-1).mean() for name in ("unseen", "noise")
+    }
+
+  held_out = (logits["validation"], found.validation.labels)
+  results = {"plain": measured(jax.nn.softmax)}
+  results["plain"]["validation_histogram"] = _histogram(
+    config, jax.nn.softmax(held_out[0]), held_out[1]
+  )
+  scaled = calibration.temperature
+  temperature = scaled.fit(*held_out)
+  results["ts"] = measured(functools.partial(scaled.scores, temperature))
+  results["ts"]["temperature"] = temperature
+  for name in ("test_accuracy", "test_ece", "test_nll", "validation_accuracy"):
+    results["plain"][f"{name}_history"] = history[name]
+  if config.post_hoc:
+    results |= post_hoc(config, held_out, measured)
+  return results
+
+
+def post_hoc(config, held_out, measured):
+  """Ensemble temperatures and Dirichlet calibration fitted on the validation split.
+
+  λ = μ of the latter is chosen by fitting on one half and the loss on the other.
+  """
+  results = {}
+  for name, loss in (("ets", "nll"), ("ets_mse", "mse")):
+    parameters = calibration.ensemble.fit(*held_out, loss)
+    results[name] = measured(functools.partial(calibration.ensemble.scores, parameters))
+    results[name]["weights"] = parameters.weights
+  half = len(held_out[1]) // 2
+  fit = functools.partial(calibration.dirichlet.fit, iterations=config.dirichlet.iterations)
+  penalties = jnp.asarray(config.dirichlet.penalties)
+
+  def loss(penalty):
+    parameters = fit(held_out[0][:half], held_out[1][:half], penalty, penalty)
+    return _nll(
+      calibration.dirichlet.scores(parameters, held_out[0][half:]), held_out[1][half:]
+    )
+
+  penalty = penalties[jnp.argmin(lax.map(loss, penalties))]
+  parameters = fit(*held_out, penalty, penalty)
+  scores = functools.partial(calibration.dirichlet.scores, parameters)
+  results["dirichlet"] = measured(scores) | {"penalty": penalty}
+  return results
+
+
+TRAINING = Program(init, step, finish, steps=lambda config: config.train.epochs)
+
+
+def run(config, ctx):
+  """Class distances of each seed, then every kind of labels; results have the seeds first."""
+  operands = prepare(config)
+  seeds = ctx.seeds(config)
+  names = available(config)
+  draws = jax.vmap(lambda seed: draw(bind(config, {"seed": seed}), operands))
+  operands["draws"] = jax.jit(draws)(jnp.arange(seeds[0], seeds[-1] + 1))
+  operands["first_seed"] = jnp.asarray(seeds[0], jnp.int32)
+  operands = {name: operands[name] for name in operands if name not in ("pool", "test")}
+  raw = ctx.members("distances", DISTANCES, config, operands, over={"seed": seeds})
+  zero = np.zeros_like(raw["l2"])
+  kinds = methods.KINDS[: methods.KINDS.index("uniform")]
+  operands["distances"] = jnp.asarray(np.stack([raw.get(kind, zero) for kind in kinds], 1))
+  wanted = methods.members(config.grid, names)
+  keys = ("seed", *(f"labels.{field}" for field in methods.Labels._fields))
+  rows = [(seed, *labels) for labels in wanted.values() for seed in seeds]
+  found = ctx.members("labels", TRAINING, config, operands, over={keys: rows})
+  found = jax.tree.map(lambda x: x.reshape(len(wanted), len(seeds), *x.shape[1:]), found)
+  onehot = [(seed, *wanted["onehot"]) for seed in seeds]
+  fitted = ctx.members(
+    "post-hoc calibrators",
+    TRAINING,
+    config,
+    operands,
+    over={keys: onehot},
+    set={"post_hoc": True},
+  )
+  results = {
+    name: jax.tree.map(lambda x, i=i: x[i], found["plain"]) for i, name in enumerate(wanted)
+  }
+  scaled = {
+    name: jax.tree.map(lambda x, i=i: x[i], found["ts"]) for i, name in enumerate(wanted)
+  }
+  results |= {name: fitted[name] for name in methods.POST_HOC}
+  return {
+    "seeds": np.asarray(seeds),
+    "alpha": np.asarray(config.grid.alpha),
+    "beta": np.asarray(config.grid.beta),
+    "alphas": np.asarray(sorted({*config.grid.alphas, config.grid.alpha})),
+    "betas": np.asarray(sorted({*config.grid.betas, config.grid.beta})),
+    "methods": results,
+    "scaled": scaled,  # the same networks with a temperature fitted on validation data
+    "distances": raw,
+  }

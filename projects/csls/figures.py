@@ -1,0 +1,148 @@
+"""Table 1 as points, Fig. 1 to 3, and training curves behind the equal-accuracy control."""
+
+import numpy as np
+
+from lib import plotting
+from lib.experiment import Figure
+from lib.metrics import statistics
+from projects.csls import methods
+from projects.csls import quantities as q
+
+_SHOWN = (*q.TABLE, "uls_tuned", "shuffled", "oracle")
+_COLOURS = {
+  "onehot": "#555555",
+  "ts": "#CC79A7",
+  "uls": "#E69F00",
+  "mixup": "#56B4E9",
+  "we": "#0072B2",
+}
+
+
+def _there(results, names):
+  return [m for m in names if m == "ts" or q.there(results, m)]
+
+
+def _points(ax, results, names, metric, **kwargs):
+  found = [statistics.mean_interval(100 * q.value(results, m, metric)) for m in names]
+  mean = np.array([f.mean for f in found])
+  spread = np.array([[f.mean - f.low, f.high - f.mean] for f in found]).T
+  spread = np.where(np.isfinite(spread), spread, 0)
+  ax.errorbar(mean, np.arange(len(names)), xerr=spread, fmt="o", ms=3.5, lw=1, **kwargs)
+
+
+def table(results):
+  """Table 1: all methods, four measures."""
+  names = _there(results, _SHOWN)
+  fig, axes = plotting.figure(2, sharey=True, height=3.2)
+  pairs = (("histogram", "kde"), ("histogram_output", "kde_output"))
+  for ax, (histogram, kde), title in zip(axes, pairs, ("prediction", "output"), strict=True):
+    _points(ax, results, names, histogram, color="#0072B2", label="histogram")
+    _points(ax, results, names, kde, color="#D55E00", mfc="none", label="KDE")
+    ax.set(xlabel="ECE, %", title=title, xscale="log")
+    ax.xaxis.set_major_formatter("{x:g}")
+    ax.grid(axis="y", lw=0.3, alpha=0.5)
+  axes[0].set_yticks(range(len(names)), [methods.LABELS[m] for m in names])
+  axes[0].invert_yaxis()
+  axes[0].legend()
+  return fig
+
+
+def parameters(results):
+  """Fig. 2: error over α and over β."""
+  fig, axes = plotting.figure(2, height=2.6)
+  for kind in _there(results, ("uls", "we")):
+    values = 100 * q.sweep(results, kind, "alpha", "histogram")
+    plotting.band(
+      axes[0],
+      results["alphas"],
+      values,
+      label=methods.LABELS[kind],
+      color=_COLOURS[kind],
+      marker="o",
+      ms=3,
+    )
+  axes[0].set(xlabel="α (β = 2)", ylabel="prediction ECE, %", xscale="log")
+  axes[0].set_xticks(results["alphas"], [f"{a:g}" for a in results["alphas"]])
+  axes[0].minorticks_off()
+  axes[0].legend()
+  for kind in _there(results, methods.SIMILARITIES):
+    values = 100 * q.sweep(results, kind, "beta", "histogram")
+    label = methods.LABELS[kind]
+    plotting.band(axes[1], results["betas"], values, label=label, marker="o", ms=3)
+  axes[1].set(xlabel="β (α = 0.1)", ylabel="prediction ECE, %", ylim=(0, None))
+  axes[1].legend()
+  return fig
+
+
+def reliability(results):
+  """Fig. 1: mean hit over mean score of each bin."""
+  fig, ax = plotting.figure(width="column", height=3.0)
+  for method in _there(results, ("onehot", "uls", "mixup", "ts", "we")):
+    score, hit = (
+      np.nanmean(q.value(results, method, name), 0) for name in ("bin_score", "bin_hit")
+    )
+    label = methods.LABELS[method]
+    ax.plot(score, hit, "o-", ms=2.5, lw=1, color=_COLOURS[method], label=label)
+  plotting.reliability.diagonal(ax)
+  ax.set(xlabel="confidence", ylabel="accuracy")
+  ax.legend()
+  return fig
+
+
+def confidence(results):
+  """Fig. 3: mean confidence on seen classes, unseen ones and noise."""
+  names = _there(results, ("onehot", "ts", "uls", "mixup", "l1", "l2", "ae", "we"))
+  fig, ax = plotting.figure(height=2.6)
+  groups = (
+    ("confidence", "test"),
+    ("confidence_unseen", "unseen"),
+    ("confidence_noise", "noise"),
+  )
+  for (metric, label), colour in zip(groups, ("#0072B2", "#D55E00", "#009E73"), strict=True):
+    _points(ax, results, names, metric, color=colour, label=label)
+  ax.set_yticks(range(len(names)), [methods.LABELS[m] for m in names])
+  ax.invert_yaxis()
+  ax.set(xlabel="mean confidence, %")
+  ax.legend()
+  return fig
+
+
+def curves(results):
+  """Calibration over accuracy along the training."""
+  fig, axes = plotting.figure(2, height=2.6)
+  for method in _there(results, ("onehot", "uls", "mixup", "we")):
+    accuracy, error = (
+      100 * q.value(results, method, f"test_{n}_history") for n in ("accuracy", "ece")
+    )
+    label = methods.LABELS[method]
+    epochs = np.arange(1, accuracy.shape[1] + 1)
+    plotting.band(axes[0], epochs, error, label=label, color=_COLOURS[method])
+    axes[1].plot(accuracy.mean(0), error.mean(0), lw=1, color=_COLOURS[method])
+    axes[1].plot(*(x.mean(0)[-1] for x in (accuracy, error)), "o", color=_COLOURS[method])
+  axes[0].set(xlabel="epoch", ylabel="prediction ECE, %")
+  axes[1].set(xlabel="accuracy, %", ylabel="prediction ECE, %")
+  axes[0].legend()
+  return fig
+
+
+FIGURES = (
+  Figure(
+    "table", "ECE of all methods, mean and 95 % interval over the seeds (Table 1).", table
+  ),
+  Figure("parameters", "ECE over α and over β (Fig. 2).", parameters),
+  Figure(
+    "reliability",
+    "Reliability of the predicted class, means over seeds (Fig. 1).",
+    reliability,
+  ),
+  Figure(
+    "confidence",
+    "Mean confidence on test data, unseen classes and noise (Fig. 3).",
+    confidence,
+  ),
+  Figure(
+    "curves",
+    "ECE along the training, over the epoch and over the accuracy; dots are the ends.",
+    curves,
+  ),
+)

@@ -1,0 +1,242 @@
+"""The benchmark's pieces against plain loops, each claim both ways, and the smoke preset."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from configs.ece_estimators import get_config
+from lib.experiment import UserError, bind
+from lib.experiment import claims as check
+from lib.metrics import binning, calibration, density
+from projects.ece_estimators import claims, estimators, experiment, figures, printed
+from projects.ece_estimators import quantities as q
+
+SIZES = np.array([30, 61, 122, 247, 500])
+BINS, BANDWIDTHS = (5, 10, 15, 25), (0.02, 0.05, 0.1)
+NAMES = estimators.names(BINS, BANDWIDTHS)
+
+
+# --- pieces
+
+
+def test_names_are_in_the_order_of_the_estimates():
+  rng = np.random.default_rng(0)
+  s = rng.uniform(size=50).astype(np.float32)
+  h = (rng.uniform(size=50) < s).astype(np.float32)
+  run = jax.jit(lambda s, h: jnp.stack(estimators.estimates(s, h, BINS, BANDWIDTHS, 128)))
+  found = dict(zip(NAMES, map(float, run(s, h)), strict=True))
+  assert len(NAMES) == 29 and len(estimators.paper_names(BINS, BANDWIDTHS)) == 24
+  expected = {
+    "ece_15": calibration.ece(s, h, 15),
+    "a_sqrt": calibration.adaptive_ece(s, h, 8),
+    "c_5": calibration.convex_ece(s, h, 5),
+    "ac_25": calibration.adaptive_convex_ece(s, h, 25),
+    "d_silverman": calibration.kde_ece(s, h, points=128),
+    "d_0.05": calibration.kde_ece(s, h, 0.05, points=128),
+    "d_silverman_0.9": calibration.kde_ece(s, h, density.silverman(s, 0.9), points=128),
+    "c_10*": calibration.convex_ece(s, h, 10),
+  }
+  for name, value in expected.items():
+    np.testing.assert_allclose(found[name], value, rtol=1e-4, err_msg=name)
+
+
+def test_printed_formulas_by_hand():
+  s = jnp.arange(1, 13) / 13
+  np.testing.assert_allclose(
+    printed.adaptive_edges(s, 4), np.array([0, 4, 5, 7, 13]) / 13, rtol=1e-6
+  )
+  # centres ¼ and ¾; 0.4 is 0.3 of the way, and the print gives that share to the near bin
+  edges = binning.uniform_edges(2)
+  found = printed.convex_ece(jnp.array([0.4, 0.1]), jnp.array([1.0, 0.0]), edges)
+  np.testing.assert_allclose(found, (abs(0.3 * 0.6 - 0.1) + 0.7 * 0.6) / 2, rtol=1e-5)
+
+
+def test_coarse_grid_is_fine_enough():
+  """512 cells instead of the paper's 3334, at the bandwidths that occur."""
+  rng = np.random.default_rng(0)
+  s = rng.beta(8, 2, (5, 120)).astype(np.float32)
+  h = (rng.uniform(size=s.shape) < s**2).astype(np.float32)
+  for bandwidth in (None, 0.02, 0.005):
+    coarse, fine = (calibration.kde_ece(s, h, bandwidth, points=g) for g in (512, 3334))
+    np.testing.assert_allclose(coarse, fine, rtol=5e-3)
+
+
+def test_errors_by_hand():
+  estimates = np.array([[1.0, 2.0], [3.0, 2.0]])[None]  # one model, two sets, two estimators
+  error, bias = experiment.relative_errors(estimates, np.array([2.0]), 100.0)
+  np.testing.assert_allclose(error, [[0.5, 0.0]])
+  np.testing.assert_allclose(bias, [[0.0, 0.0]])
+
+
+def small():
+  return bind(get_config("smoke"), {"holdout.points": 4000, "holdout.pool": 500})
+
+
+def test_score_distributions_belong_to_their_seed():
+  both = experiment.distributions(small(), 3, 2, [0, 1])
+  one = experiment.distribution(small(), 3, 2, 1)
+  assert both["s"].shape == (2, 1, 2, 4, 500)
+  for name in one:
+    np.testing.assert_array_equal(both[name][1], one[name])
+  # rows: the confidence is the largest of the classes', and hits of the classes are exclusive
+  np.testing.assert_array_equal(one["s"][..., 0, :], one["s"][..., 1:, :].max(-2))
+  assert np.all(one["h"][..., 1:, :].sum(-2) == 1)
+  # exact truth and that from labels agree up to noise; the models are not calibrated
+  np.testing.assert_allclose(one["true_ece"], one["labelled_ece"], atol=0.05)
+  assert 0.005 < one["true_ece"].min() < one["true_ece"].max() < 0.5
+
+
+def test_evaluation_sets_are_the_same_for_all_rows_of_a_classifier():
+  config = bind(small(), {"size": 40})
+  rng = np.random.default_rng(0)
+  s = rng.uniform(size=(3, 500)).astype(np.float32)
+  operands = {"s": jnp.asarray(np.stack([s[0], s[0], s[2]])), "h": jnp.zeros((3, 500), bool)}
+  state = jnp.asarray(2)
+  run = jax.jit(
+    lambda row, draw: experiment.step(
+      bind(config, {"row": row, "draw": draw}), operands, state
+    )[1]["estimates"]
+  )
+  np.testing.assert_array_equal(run(0, 5), run(1, 5))
+  assert not np.array_equal(run(0, 5), run(0, 6))
+  with_labels = bind(config, {"calibrated": True})
+  _, found = jax.jit(lambda x: experiment.step(with_labels, operands, x))(state)
+  assert np.all(found["estimates"] < run(0, 0) + 0.3)  # labels that the scores are true of
+
+
+@pytest.mark.parametrize(
+  ("changes", "message"),
+  [
+    ({"models": ("logistic", "tree")}, "models has 'tree'"),
+    ({"seeds": 0}, "seeds is 0"),
+    ({"classes": (1,)}, "at least 2"),
+    ({"train.size": 30}, "20 examples"),
+    ({"sizes": (100, 30)}, "rising"),
+    ({"holdout.pool": 10**9}, "at most holdout.points"),
+    ({"percentile": 100.0}, "between 0 and 100"),
+    ({"bandwidths": (0.0,)}, "positive"),
+  ],
+)
+def test_impossible_numbers_are_refused(changes, message):
+  with pytest.raises(UserError, match=message):
+    experiment.check(bind(get_config(), changes))
+
+
+# --- claims
+
+
+def made_up(good: bool):
+  """Median errors as the paper describes them, or the other way round."""
+  rng = np.random.default_rng(0)
+  n = SIZES[:, None].astype(float)
+  x = np.log(n / 30) / np.log(500 / 30)  # 0 to 1
+  errors = {}
+  for setting in ("conf", "cw"):
+    table = np.full((len(SIZES), len(NAMES)), 2.0) * np.exp(-x)
+    table *= np.linspace(1.0, 1.01, len(NAMES))
+    column = {name: i for i, name in enumerate(NAMES)}
+
+    def times(name, factor, table=table, column=column):
+      table[:, column[name]] *= np.broadcast_to(np.squeeze(factor), len(SIZES))
+
+    for name in NAMES:
+      family, _, option = name.partition("_")
+      if option == "sqrt":
+        times(name, 1.0 + (0.3 if good else -0.3) * x)
+      if option.isdigit() and family in ("a", "c", "ac"):
+        steps = {"a": 1.05, "c": 0.97, "ac": 1.02}[family]
+        times(name, steps if good else 1 / steps)
+      if option == "silverman" and setting == "conf":
+        times(name, 0.93 if good else 2.0)
+      if option == "silverman" and setting == "cw":
+        times(name, 1.5 if good else 0.5)
+      if option == "printed":
+        times(name, 1.5 if good else 0.7)
+    if setting == "conf":
+      few = [i for i in range(20) if i % 5 < 3]  # the first three numbers of bins
+      table[:, few] *= 2 - x if good else 1 + x
+      table[:, column["d_silverman_0.9"]] = table[:, column["d_silverman"]] * (
+        1.02 if good else 1.5
+      )
+    elif good:
+      small = (SIZES < 100)[:, None]
+      ac_sqrt, ac_5 = column["ac_sqrt"], column["ac_5"]
+      table[:, [ac_sqrt]] = np.where(small, 0.5, 3.0) * np.exp(-x)
+      table[:, [ac_5]] = np.where(small, 3.0, 0.5) * np.exp(-x)
+      for family in ("a", "c", "ece", "ac"):
+        fixed = [column[f"{family}_{b}"] for b in BINS]
+        own = table[:, column[f"{family}_sqrt"]]
+        if family != "ac":
+          own[:] = table[:, fixed].min(1) * (1 + 0.3 * x[:, 0])
+    if good:  # Silverman's class-wise distance
+      table *= 0.12 / table[0, :24].min()
+    noise = np.exp(0.01 * rng.normal(size=(40, 4, 1, 1)))
+    truth = np.full((40, 4), 0.1)
+    labelled = truth * (1.0 if good else 1.3) * np.exp(0.001 * rng.normal(size=(40, 4)))
+    order = slice(None) if good else slice(None, None, -1)
+    errors[setting] = {
+      "error": table * noise,
+      "resampled": q.resampled(table * noise, 200),
+      "error_labelled": (table * noise)[..., order],
+      "bias": table * noise,
+      "true_ece": truth,
+      "labelled_ece": labelled,
+    }
+  base = 0.05 + 0.001 * rng.normal(size=(40, 4, len(NAMES)))
+  base[..., NAMES.index("d_silverman")] += -0.02 if good else 0.02
+  return errors | {
+    "names": np.array(NAMES),
+    "papers": np.array(24),
+    "bins": np.array(BINS),
+    "sizes": SIZES,
+    "models": np.array(list(experiment.MODELS)),
+    "accuracy": np.full((40, 4), 0.7),
+    "calibrated": base,
+  }
+
+
+GOOD, BAD = made_up(True), made_up(False)
+
+
+@pytest.mark.parametrize("claim", claims.CLAIMS, ids=lambda claim: claim.id)
+def test_every_claim_comes_out_both_ways(claim):
+  good, bad = claim.check(GOOD), claim.check(BAD)
+  assert good.verdict == check.REPRODUCED, good.why
+  assert bad.verdict == check.NOT_REPRODUCED, bad.why
+
+
+def test_medians_and_their_intervals():
+  errors = np.random.default_rng(0).lognormal(size=(30, 2, 1, 1))
+  np.testing.assert_allclose(q.median(errors)[0, 0], np.median(errors))
+  drawn = q.resampled(errors, 200)
+  assert drawn.shape == (200, 1, 1) and drawn.min() < np.median(errors) < drawn.max()
+  # a mixture's classifiers stay together: identical mixtures have no spread
+  same = np.broadcast_to(errors[:1], errors.shape)
+  assert np.ptp(q.resampled(same, 50)) == 0
+
+
+def test_metrics_are_numbers():
+  flat = claims.metrics(GOOD)
+  assert all(np.ndim(value) == 0 and np.isfinite(value) for value in flat.values())
+  np.testing.assert_allclose(
+    flat["error/conf/ece_5/30"], np.median(GOOD["conf"]["error"][:, :, 0, 0])
+  )
+
+
+def test_smoke_preset_end_to_end(command, comparable, tmp_path):
+  run = ("-m", "projects.ece_estimators.main", "--config=configs/ece_estimators.py:smoke")
+  done = command.run(*run, f"--workdir={tmp_path}/a")
+  assert done.returncode == 0, done.stderr
+  results = json.loads((tmp_path / "a" / "results.json").read_text())
+  assert results["project"] == "ece_estimators" and len(results["claims"]) == len(
+    claims.CLAIMS
+  )
+  assert {p.stem for p in (tmp_path / "a/figures").glob("*.png")} == {
+    figure.name for figure in figures.FIGURES
+  }
+  again = command.run(*run, f"--workdir={tmp_path}/b")
+  assert again.returncode == 0, again.stderr
+  assert comparable(tmp_path / "a/results.json") == comparable(tmp_path / "b/results.json")
