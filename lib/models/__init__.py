@@ -3,6 +3,7 @@
 from lib.models.blocks import Block, apply, blocks, count, init, weight_matrices
 from lib.models.bottleneck import VIB
 from lib.models.initialisers import kernel_and_bias
+from lib.models.lenet import LeNet
 from lib.models.mlp import MLP, DenseLayer, activation
 from lib.models.resnet import PreActResNet, ResidualUnit
 
@@ -11,6 +12,7 @@ __all__ = [
   "VIB",
   "Block",
   "DenseLayer",
+  "LeNet",
   "PreActResNet",
   "ResidualUnit",
   "activation",
