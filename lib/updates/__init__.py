@@ -1,5 +1,15 @@
-"""Learning rules as pure functions: plasticity of spiking synapses."""
+"""Learning rules as pure functions: plasticity of synapses, centralisation of weights."""
 
+from lib.updates.centralisation import (
+  centralise_gradients,
+  centre,
+  centre_errors,
+  is_convolution,
+  is_kernel,
+  map_kernels,
+  normalise,
+  standardise,
+)
 from lib.updates.delay_variance import (
   acceleration,
   delay_change,
@@ -14,10 +24,18 @@ __all__ = [
   "Rule",
   "Synapses",
   "acceleration",
+  "centralise_gradients",
+  "centre",
+  "centre_errors",
   "delay_change",
+  "is_convolution",
+  "is_kernel",
+  "map_kernels",
   "no_learning",
+  "normalise",
   "pair_stdp",
   "sdvl",
   "simplified_sdvl",
+  "standardise",
   "variance_change",
 ]

@@ -63,13 +63,19 @@ def ratio(a, b):
 
 
 def rank_correlations(results, name):
-  """Spearman's over the methods, of a statistic of the Jacobians with evasion, (seeds,)."""
+  """Spearman's over the methods, of a statistic of the Jacobians with evasion, (seeds,).
+
+  0 where all methods are alike, which says nothing.
+  """
   from scipy import stats
+
+  def correlation(a, b):
+    return stats.spearmanr(a, b).statistic if np.ptp(a) > 0 and np.ptp(b) > 0 else 0.0
 
   methods = list(results["methods"])
   x = np.stack([jacobian(results, method, name) for method in methods], 1)
   y = np.stack([evasion(results, method) for method in methods], 1)
-  return np.array([stats.spearmanr(a, b).statistic for a, b in zip(x, y, strict=True)])
+  return np.array([correlation(a, b) for a, b in zip(x, y, strict=True)])
 
 
 def metrics(results):
