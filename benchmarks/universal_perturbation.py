@@ -169,7 +169,8 @@ def main():
       best = min(best, (time.perf_counter() - start) * options.networks / 2)
     print(
       f"PyTorch, {threads} thread(s): {best:.2f} s "
-      f"({1e3 * best / count / options.steps:.2f} ms a step); untargeted evasion {np.mean(rates):.3f}; ours is {best / ours:.2f} × faster",
+      f"({1e3 * best / count / options.steps:.2f} ms a step); "
+      f"untargeted evasion {np.mean(rates):.3f}; ours is {best / ours:.2f} × faster",
       flush=True,
     )
 
