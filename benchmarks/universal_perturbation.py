@@ -2,7 +2,7 @@
 
     python -m benchmarks.universal_perturbation [--networks=8] [--steps=60] [--rounds=3]
 
-The attacks of `jacreg_uap`'s default preset: LeNet on 28 × 28 glyphs, minibatches of 100, one
+The attacks of `jacreg_uap`'s default preset: LeNet on 20 × 20 glyphs, minibatches of 100, one
 untargeted and ten targeted perturbations of every network, each `steps` sign steps, then the
 classes predicted for 2,000 test images. Ours go through the engine, all networks in one
 program over as many CPU devices as cores. PyTorch (`pip install torch`, no dependency of the
