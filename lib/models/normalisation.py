@@ -1,9 +1,9 @@
 """Normalisation of activations as functions: statistics in, statistics out.
 
 Batch normalisation is Ioffe and Szegedy's (2015); with statistics taken from the test batch it
-is called dynamic. LocalNorm is Yin, Scholte and Bohte's (2021): a batch is cut into groups, each
-with statistics, scale and shift of its own. There is no hidden state: running averages are
-arguments and results.
+is called dynamic. LocalNorm is Yin, Scholte and Bohte's (2021): a batch is cut into groups,
+each with statistics, scale and shift of its own. There is no hidden state: running averages
+are arguments and results.
 """
 
 from __future__ import annotations
