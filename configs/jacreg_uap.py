@@ -21,6 +21,7 @@ PRESETS = {
     "model.hidden": (16, 16),
     "train.epochs": 2,
     "penalties": (0.05, 1.0),
+    "noises": (),
     "epsilons": (0.1, 0.2),
     "attack.steps": 4,
     "attack.batch": 50,
@@ -72,7 +73,7 @@ def get_config(preset="default"):
   config.noise = 0.0  # standard deviation added to training images
 
   config.penalties = (0.05, 0.1, 1.0)  # must contain config.penalty
-  config.noises = (0.2,)  # a control: Gaussian noise in training
+  config.noises = (0.2,)  # a control: Gaussian noise in training; () for none
   config.epsilon = 0.2  # headline radius of attacks, and of UAT
   config.epsilons = (0.1, 0.15, 0.2, 0.25, 0.3)  # must contain config.epsilon
   config.attack = {"step": 0.1, "steps": 60, "batch": 100}  # the step in radii

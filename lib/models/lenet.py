@@ -28,7 +28,7 @@ class ConvolutionLayer(nn.Module):
   features: int
   size: int
   pad: int
-  initialiser: str = "torch"
+  initialiser: str = "he"
 
   @nn.compact
   def __call__(self, x, train: bool = False):
@@ -57,13 +57,13 @@ class LeNet(nn.Module):
     channels: of the two convolutions.
     hidden: widths of the two hidden dense layers.
     classes: number of outputs.
-    initialiser: see `initialisers.kernel_and_bias`; the default is PyTorch's.
+    initialiser: see `initialisers.kernel_and_bias`.
   """
 
   channels: tuple[int, int] = (6, 16)
   hidden: tuple[int, int] = (120, 84)
   classes: int = 10
-  initialiser: str = "torch"
+  initialiser: str = "he"
 
   def setup(self):
     """Makes the layers."""

@@ -47,7 +47,7 @@ def evasion(results, method, epsilon=None, kind="evasion"):
 
 def success(results, method):
   """Targeted success rate in per cent, mean over the classes, (seeds,)."""
-  return 100 * results["targeted"][method].mean(1)
+  return 100 * results["methods"][method]["targeted"].mean(1)
 
 
 def jacobian(results, method, name):
@@ -91,7 +91,7 @@ def metrics(results):
     )
     for name in ("norm", "similarity", "similarity_centred", "largest_eigenvalue"):
       flat[f"jacobian_{name}/{method}"] = jacobian(results, method, name).mean()
-  for method, rates in results["targeted"].items():
+    rates = results["methods"][method]["targeted"]
     flat[f"targeted_success/{method}"] = rates.mean()
     flat[f"targeted_success_sd_over_classes/{method}"] = rates.std(1, ddof=1).mean()
   return flat
