@@ -56,7 +56,10 @@ def project_linf(perturbed, x, radius, low=0.0, high=1.0) -> jax.Array:
 
 
 def _norm(v, axes):
-  return jnp.sqrt(jnp.sum(jnp.square(v), axes, keepdims=True))
+  """‖v‖₂ over axes, without overflow and underflow of the squares."""
+  scale = jnp.max(jnp.abs(v), axes, keepdims=True)
+  safe = jnp.where(scale > 0, scale, 1.0)
+  return scale * jnp.sqrt(jnp.sum(jnp.square(v / safe), axes, keepdims=True))
 
 
 def project_l2(perturbed, x, radius, low=0.0, high=1.0) -> jax.Array:

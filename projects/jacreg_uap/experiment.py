@@ -33,6 +33,11 @@ def check(config):
     raise UserError(f"config.epsilons must contain config.epsilon, {config.epsilon}.")
   if config.penalty not in config.penalties and not config.jacobian:
     raise UserError(f"config.penalties must contain config.penalty, {config.penalty}.")
+  if config.train.epochs <= config.schedule.get("warmup", 0):
+    raise UserError(
+      f"train.epochs, {config.train.epochs}, must be more than schedule.warmup, "
+      f"{config.schedule.warmup}."
+    )
   for name in ("seeds", "probes", "jacobian_images"):
     if config[name] < 1:
       raise UserError(f"config.{name} is {config[name]}: it must be at least 1.")
