@@ -14,7 +14,6 @@ from jax import lax
 
 from lib import data, models, training, updates
 from lib.experiment import Program, UserError, bind
-from lib.updates import centralisation
 from projects.weight_grad_centralization import methods
 from projects.weight_grad_centralization.methods import NUMBERS, OFF, Method
 
@@ -105,15 +104,16 @@ def _chosen(fully, hidden):
 
 
 def _centred(kernel, area):
-  """The kernel centred over an area that may be traced; as it is where that is OFF.
+  """`updates.centre` over an area that may be traced; the kernel as it is where that is OFF.
 
-  A dense layer has no masks: there the area "instance" changes nothing.
+  All means are means of the masks' means. A dense layer has no masks: there the area
+  "instance" changes nothing.
   """
-  options = [
-    kernel if name == "instance" and kernel.ndim < 3 else updates.centre(kernel, name)
-    for name in centralisation.AREAS
-  ]
-  return jnp.where(area == OFF, kernel, jnp.stack(options)[area])
+  masks = kernel.mean((0, 1)) if kernel.ndim == 4 else kernel
+  instance = masks if kernel.ndim == 4 else jnp.zeros_like(masks)
+  means = (masks.mean(), masks.mean(0), masks.mean(1, keepdims=True), instance)
+  means = jnp.stack([jnp.broadcast_to(m, masks.shape) for m in means])
+  return kernel - jnp.where(area == OFF, 0.0, means[area])
 
 
 def _map(function, params, share):

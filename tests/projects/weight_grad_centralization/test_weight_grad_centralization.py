@@ -142,8 +142,19 @@ def test_means_are_zero_after_training_and_rows_are_members(operands):
   assert abs(found["train_loss_history"][0, 0] - found["train_loss_history"][1, 0]) > 1e-3
 
 
+def test_batch_normalised_rows_are_traced(operands):
+  """Model a: one dense layer less, running statistics; training it is lib.training's test."""
+  config = config_of(model__batch_norm=True)
+  shapes = jax.eval_shape(lambda: experiment.init(config, operands))
+  assert sorted(shapes.params) == ["conv_0", "conv_1", "layer_0", "layer_1"]
+  assert shapes.batch_stats["layer_0"]["norm"]["mean"].shape == (8,)
+  results = jax.eval_shape(lambda: experiment.PROGRAM(config, operands))
+  assert results["test_accuracy"].shape == ()
+
+
 def test_equivalence_in_float64(operands):
-  found = experiment.equivalence(config_of(equivalence__steps=8), operands)
+  config = config_of(equivalence__steps=8, equivalence__optimizers=("momentum", "adam"))
+  found = experiment.equivalence(config, operands)
   assert found["momentum"].dtype == np.float64
   assert found["momentum"].max() < 1e-12 and found["adam"].min() > 1e-6
 
