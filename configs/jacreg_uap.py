@@ -34,6 +34,7 @@ PRESETS = {
   "mnist_cpu": {
     **_PAPER,
     "train_examples": 10000,
+    "test_examples": 2000,
     "train.epochs": 8,
     "penalties": (0.05,),
     "epsilons": (0.1, 0.2, 0.3),
@@ -55,6 +56,7 @@ def get_config(preset="default"):
   config.seeds = 6
   config.dataset = "synthetic:affine_glyphs?size=20&difficulty=0.4&n_train=3000&n_test=2000"
   config.train_examples = 0  # 0: all of the training split, otherwise so many of it
+  config.test_examples = 0  # 0: all of the test split, otherwise the first ones
   config.model = {"channels": (6, 16), "hidden": (120, 84)}
   config.train = {"epochs": 15, "batch_size": 100}
   config.optimizer = {

@@ -52,6 +52,8 @@ def prepare(config):
   if found.info.maximum is not None:
     found = data.scale(found)
   found = data.split(found, 0, validation=0, train=config.train_examples or None)
+  test = found.test.inputs[: config.test_examples or None], found.test.targets
+  found = found._replace(test=data.Examples(test[0], test[1][: len(test[0])]))
   if config.attack.batch > found.train.size:
     raise UserError(
       f"attack.batch is {config.attack.batch}, more than the {found.train.size} images."
