@@ -12,7 +12,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from lib.data import mixtures
+from lib.data import glyphs, mixtures
 from lib.data.dataset import Dataset, Examples, Info
 
 
@@ -20,18 +20,23 @@ class Task(NamedTuple):
   """A data-generating distribution.
 
   Attributes:
-    sample: (rng, n) -> (inputs (n, d), targets (n,)), independent draws.
+    sample: (rng, n) -> (inputs (n, d), or images (n, height, width, channels), and targets
+      (n,)), independent draws.
     num_classes: 0 for a regression.
     bayes: the accuracy of the Bayes classifier, or the mean squared error of the regression
       function E[y | x]: what no learner can beat in expectation. None where it is not known.
     posterior: inputs (n, d) -> (n, num_classes), the exact P(class | input); None where it is
       not known.
+    class_names: of the classes, by default their numbers.
+    maximum: the largest value where inputs are integers (255 for images), else None.
   """
 
   sample: Callable[[np.random.Generator, int], tuple[np.ndarray, np.ndarray]]
   num_classes: int
   bayes: float | None
   posterior: Callable[[np.ndarray], np.ndarray] | None = None
+  class_names: tuple[str, ...] = ()
+  maximum: int | None = None
 
 
 def _check(difficulty: float):
@@ -294,7 +299,45 @@ def linear_regression(seed: int, difficulty: float = 0.1, *, dim: int = 10) -> T
   return Task(sample, 0, difficulty)
 
 
+def affine_glyphs(
+  seed: int,
+  difficulty: float = 0.5,
+  *,
+  size: int = 28,
+  colour: int = 0,
+  first: int = 0,
+  classes: int = 10,
+) -> Task:
+  """Images of digits and letters under random affine maps, integers 0..255.
+
+  Classes are `classes` consecutive symbols of 0-9, A-Z from number `first` on: the default is
+  the ten digits, first=10 and classes=26 are the letters. `difficulty` sets how far they are
+  rotated, sheared, scaled and shifted, the noise, and for `colour` (1) the texture: see
+  `lib.data.glyphs`. At 0 grey images of a class are all the same. The Bayes accuracy is not
+  known (1 at difficulty 0).
+  """
+  del seed  # the distribution has nothing random about it
+  _check(difficulty)
+  if size < 8:
+    raise ValueError(f"needs a size of at least 8 pixels, not {size}")
+  if colour not in (0, 1):
+    raise ValueError(f"colour is 0 or 1, not {colour}")
+  if classes < 2 or first < 0 or first + classes > len(glyphs.NAMES):
+    raise ValueError(
+      f"there are {len(glyphs.NAMES)} symbols, not {classes} from number {first} on"
+    )
+
+  def sample(rng, n):
+    y = rng.integers(classes, size=n)
+    return glyphs.images(rng, first + y, size, difficulty, bool(colour)), y
+
+  names = tuple(glyphs.NAMES[first : first + classes])
+  bayes = None if difficulty else 1.0
+  return Task(sample, classes, bayes, class_names=names, maximum=255)
+
+
 GENERATORS: dict[str, Callable[..., Task]] = {
+  "affine_glyphs": affine_glyphs,
   "gaussian_mixture": gaussian_mixture,
   "hierarchical_gaussians": hierarchical_gaussians,
   "linear_regression": linear_regression,
@@ -330,17 +373,19 @@ def generate(
 
   def draw(stream, n):
     x, y = task.sample(np.random.default_rng([seed, stream]), n)
-    return Examples(x.astype(np.float32), y.astype(np.float32 if regression else np.int32))
+    x = x if task.maximum else x.astype(np.float32)
+    return Examples(x, y.astype(np.float32 if regression else np.int32))
 
   train = draw(0, n_train)
-  dim = train.inputs.shape[1]
+  shape = train.inputs.shape[1:]
   info = Info(
     name=f"synthetic:{generator}",
     task="regression" if regression else "classification",
-    input_shape=(dim,),
+    input_shape=shape,
     num_classes=task.num_classes,
-    class_names=tuple(str(c) for c in range(task.num_classes)),
-    feature_names=tuple(f"x{i}" for i in range(dim)),
+    class_names=task.class_names or tuple(str(c) for c in range(task.num_classes)),
+    feature_names=tuple(f"x{i}" for i in range(shape[0])) if len(shape) == 1 else (),
+    maximum=task.maximum,
     bayes_accuracy=None if regression else task.bayes,
     bayes_mse=task.bayes if regression else None,
     target_name="y",

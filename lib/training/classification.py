@@ -94,6 +94,10 @@ class Task:
     augment: (key, inputs) -> inputs of a minibatch, or None.
     redraw: probability per step with which the terms get a new key; below 1 they see the same
       random numbers for several steps, as in the capacity authors' code (0.1).
+    transform: optax transformation of the gradient before the optimiser and its weight decay,
+      e.g. `lib.updates.centralise_gradients()`, or None.
+    project: parameters -> parameters, applied to the initial ones and after every step (e.g.
+      to keep the filters' means at zero), or None.
     keep: "last" keeps the final parameters, "best_validation" those of the first epoch with
       the highest validation accuracy.
 
@@ -114,6 +118,8 @@ class Task:
   eval_batch: int = 1000
   augment: Callable[[jax.Array, jax.Array], jax.Array] | None = None
   redraw: float = 1.0
+  transform: optax.GradientTransformation | None = None
+  project: Callable[[Any], Any] | None = None
   keep: str = "last"
 
   def __post_init__(self):
@@ -183,7 +189,7 @@ def _learning_rate(task: Task, hypers: Hypers, examples: int):
 
 
 def _optimizer(task: Task, hypers: Hypers, examples: int) -> optax.GradientTransformation:
-  return optimizers.optimizer(
+  optimizer = optimizers.optimizer(
     task.optimizer,
     _learning_rate(task, hypers, examples),
     hypers.weight_decay,
@@ -192,6 +198,7 @@ def _optimizer(task: Task, hypers: Hypers, examples: int) -> optax.GradientTrans
     **dict(task.optimizer_options),
     **hypers.optimizer,
   )
+  return optimizer if task.transform is None else optax.chain(task.transform, optimizer)
 
 
 def _variables(params, batch_stats):
@@ -212,6 +219,8 @@ def init(task: Task, key: jax.Array, hypers: Hypers, data: Data) -> TrainState:
   param_key, run_key, term_key = jax.random.split(key, 3)
   variables = models.init(task.model, param_key, data.train.inputs.shape[1:])
   params, batch_stats = variables["params"], variables.get("batch_stats", {})
+  if task.project is not None:
+    params = task.project(params)
   best = None
   if task.keep == "best_validation":
     if data.validation is None:
@@ -278,8 +287,9 @@ def minibatch(
   )
   optimizer = optax.with_extra_args_support(_optimizer(task, hypers, examples))
   updates, opt_state = optimizer.update(gradient, state.opt_state, state.params, value=loss)
+  params = optax.apply_updates(state.params, updates)
   state = state._replace(
-    params=optax.apply_updates(state.params, updates),
+    params=params if task.project is None else task.project(params),
     batch_stats=batch_stats,
     opt_state=opt_state,
     key=key,

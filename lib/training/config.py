@@ -27,7 +27,7 @@ def _check_not_negative(name, value):
 
 
 def from_config(
-  config, model: nn.Module, terms: Mapping[str, Term] | None = None, augment=None
+  config, model: nn.Module, terms: Mapping[str, Term] | None = None, augment=None, **options
 ) -> tuple[Task, Hypers]:
   """The static part and the numbers of a training run, as a config says.
 
@@ -47,6 +47,7 @@ def from_config(
     model: the network.
     terms: name -> term of the objective.
     augment: (key, inputs) -> inputs of a minibatch, or None.
+    **options: fields of `Task` that no config can hold: `transform`, `project`.
 
   Raises:
     UserError: a name is unknown, or a number negative.
@@ -79,6 +80,7 @@ def from_config(
     schedule=schedule.pop("name", "constant"),
     augment=augment,
     **{name: train[name] for name in _TRAIN if name in train},
+    **options,
   )
   hypers = Hypers(
     learning_rate=optimizer["learning_rate"],

@@ -1,4 +1,4 @@
-"""Learning rules as pure functions: plasticity of spiking synapses.
+"""Learning rules as pure functions: plasticity of synapses, centralisation of weights.
 
 A `Rule` says what an output spike does to the synapses of its neuron, and what an input spike
 does to the one it came through; `lib.dynamics.spiking` runs it.
@@ -11,6 +11,16 @@ does to the one it came through; `lib.dynamics.spiking` runs it.
 ['5.34, 1.66', '5.00, 1.66']
 """
 
+from lib.updates.centralisation import (
+  centralise_gradients,
+  centre,
+  centre_errors,
+  is_convolution,
+  is_kernel,
+  map_kernels,
+  normalise,
+  standardise,
+)
 from lib.updates.delay_variance import (
   acceleration,
   delay_change,
@@ -25,10 +35,18 @@ __all__ = [
   "Rule",
   "Synapses",
   "acceleration",
+  "centralise_gradients",
+  "centre",
+  "centre_errors",
   "delay_change",
+  "is_convolution",
+  "is_kernel",
+  "map_kernels",
   "no_learning",
+  "normalise",
   "pair_stdp",
   "sdvl",
   "simplified_sdvl",
+  "standardise",
   "variance_change",
 ]

@@ -1,0 +1,50 @@
+"""Robustness of classifiers: adversarial examples, universal perturbations, Jacobians."""
+
+from lib.robustness.attacks import bim, fgsm, pgd
+from lib.robustness.balls import project, project_l2, project_linf, project_perturbation
+from lib.robustness.jacobians import (
+  centre_outputs,
+  jacobian,
+  largest_eigenvalue,
+  off_diagonal,
+  projected_squared_norms,
+  similarities,
+  sketch,
+  squared_norms,
+)
+from lib.robustness.universal import (
+  UNTARGETED,
+  Training,
+  evasion_rate,
+  perturb,
+  target_rate,
+  training_init,
+  training_step,
+  universal_perturbation,
+)
+
+__all__ = [
+  "UNTARGETED",
+  "Training",
+  "bim",
+  "centre_outputs",
+  "evasion_rate",
+  "fgsm",
+  "jacobian",
+  "largest_eigenvalue",
+  "off_diagonal",
+  "perturb",
+  "pgd",
+  "project",
+  "project_l2",
+  "project_linf",
+  "project_perturbation",
+  "projected_squared_norms",
+  "similarities",
+  "sketch",
+  "squared_norms",
+  "target_rate",
+  "training_init",
+  "training_step",
+  "universal_perturbation",
+]

@@ -1,0 +1,405 @@
+"""What the paper says about Table 1 and Fig. 1-4, as checks over measured results.
+
+Rates and errors are in per cent, one number a seed; comparisons are paired over seeds.
+"""
+
+import numpy as np
+
+from lib.experiment import Claim
+from lib.experiment import claims as check
+from lib.metrics import statistics
+
+PAPER = {  # Table 1 in per cent: MNIST at ε = 0.2, Fashion-MNIST at 0.15
+  "mnist": {
+    "standard": {"test_error": 0.92, "evasion": 85.88, "targeted": 85.94},
+    "uat": {"test_error": 1.81, "evasion": 27.49, "targeted": 24.05},
+    "jr": {"test_error": 0.90, "evasion": 20.47, "targeted": 21.57},
+  },
+  "fashion_mnist": {
+    "standard": {"test_error": 9.16, "evasion": 86.63, "targeted": 86.33},
+    "uat": {"test_error": 16.66, "evasion": 34.10, "targeted": 26.64},
+    "jr": {"test_error": 9.15, "evasion": 29.96, "targeted": 30.59},
+  },
+}
+
+# --- what is measured -------------------------------------------------------------------
+
+
+def penalised(results, penalty=None):
+  """Name of the method with the headline's penalty, or with another."""
+  return f"jr_{float(results['penalty'] if penalty is None else penalty):g}"
+
+
+def test_error(results, method):
+  """Per cent of clean test images misclassified, (seeds,)."""
+  return 100 * results["methods"][method]["test_error"]
+
+
+def evasion(results, method, epsilon=None, kind="evasion"):
+  """Untargeted universal evasion rate in per cent, at the headline's ε or another, (seeds,).
+
+  `kind="random_evasion"`: under a random δ of the same size.
+  """
+  epsilon = results["epsilon"] if epsilon is None else epsilon
+  column = int(np.argmin(np.abs(results["epsilons"] - epsilon)))
+  return 100 * results["methods"][method]["untargeted"][kind][:, column]
+
+
+def success(results, method):
+  """Targeted success rate in per cent, mean over the classes, (seeds,)."""
+  return 100 * results["methods"][method]["targeted"].mean(1)
+
+
+def jacobian(results, method, name):
+  """A statistic of the exact Jacobians, (seeds,)."""
+  return np.asarray(results["methods"][method]["jacobians"][name], np.float64)
+
+
+def ratio(a, b):
+  """Mean of a over mean of b, with a bootstrap interval over pairs."""
+  pairs = np.stack([a, b], 1)
+  found = statistics.bootstrap(pairs, lambda p: p[:, 0].mean() / max(p[:, 1].mean(), 1e-9))
+  return check.estimate(found.mean, found.low, found.high, found.n)
+
+
+def rank_correlations(results, name):
+  """Spearman's over the methods, of a statistic of the Jacobians with evasion, (seeds,).
+
+  0 where all methods are alike, which says nothing.
+  """
+  from scipy import stats
+
+  def correlation(a, b):
+    return stats.spearmanr(a, b).statistic if np.ptp(a) > 0 and np.ptp(b) > 0 else 0.0
+
+  methods = list(results["methods"])
+  x = np.stack([jacobian(results, method, name) for method in methods], 1)
+  y = np.stack([evasion(results, method) for method in methods], 1)
+  return np.array([correlation(a, b) for a, b in zip(x, y, strict=True)])
+
+
+def metrics(results):
+  """Flat numbers for results.json."""
+  flat = {}
+  for method in results["methods"]:
+    flat[f"test_error/{method}"] = test_error(results, method).mean() / 100
+    for epsilon in results["epsilons"]:
+      rate = evasion(results, method, epsilon)
+      flat[f"evasion/{method}/{epsilon:g}"] = rate.mean() / 100
+    flat[f"random_evasion/{method}"] = (
+      evasion(results, method, kind="random_evasion").mean() / 100
+    )
+    for name in ("norm", "similarity", "similarity_centred", "largest_eigenvalue"):
+      flat[f"jacobian_{name}/{method}"] = jacobian(results, method, name).mean()
+    rates = results["methods"][method]["targeted"]
+    flat[f"targeted_success/{method}"] = rates.mean()
+    flat[f"targeted_success_sd_over_classes/{method}"] = rates.std(1, ddof=1).mean()
+  return flat
+
+
+# --- checks -----------------------------------------------------------------------------
+
+
+def _enough(decide):
+  def checked(results):
+    if len(results["seeds"]) < 2:
+      return check.not_tested("one seed has no spread to compare with.")
+    return decide(results)
+
+  return checked
+
+
+def _clean_cost(results):
+  difference = test_error(results, penalised(results)) - test_error(results, "standard")
+  return check.between(difference, -0.5, 0.5, quantity="test error of JR − standard, points")
+
+
+def _halved(measure, quantity):
+  def decide(results):
+    plain, ours = measure(results, "standard"), measure(results, penalised(results))
+    return check.above(ratio(plain, ours), 2.0, quantity=quantity)
+
+  return decide
+
+
+def _four_times(results):
+  def at(epsilon):
+    pair = (evasion(results, m, epsilon) for m in ("standard", penalised(results)))
+    return ratio(*pair)
+
+  best = max((at(e) for e in results["epsilons"]), key=lambda found: found.mean)
+  return check.above(best, 4.0, quantity="largest ratio of evasion rates over ε")
+
+
+def _beats_uat(results):
+  ours = penalised(results)
+  parts = {
+    "clean error": check.greater(test_error(results, "uat"), test_error(results, ours)),
+    "untargeted": check.greater(evasion(results, "uat"), evasion(results, ours)),
+    "targeted": check.greater(success(results, "uat"), success(results, ours)),
+  }
+  return check.every(parts, quantity="UAT − JR, points")
+
+
+def _uat_protects(results):
+  plain, uat = evasion(results, "standard"), evasion(results, "uat")
+  return check.above(ratio(plain, uat), 2.0, quantity="evasion of standard / UAT")
+
+
+def _flat_then_falls(results):
+  plain = test_error(results, "standard")
+  parts = {}
+  for penalty in sorted(results["penalties"]):
+    cost = test_error(results, penalised(results, penalty)) - plain
+    name = f"λ = {penalty:g}"
+    if penalty <= 0.1:
+      parts[name] = check.between(cost, -0.5, 0.5)
+  largest = max(results["penalties"])
+  if not parts or largest <= 0.1:
+    return check.not_tested("needs a penalty up to 0.1 and one above.")
+  last = test_error(results, penalised(results, largest))
+  before = test_error(
+    results, penalised(results, max(p for p in results["penalties"] if p <= 0.1))
+  )
+  parts[f"λ = {largest:g} costs"] = check.greater(last, before)
+  return check.every(parts, quantity="rise in test error, points")
+
+
+def _diminishing(results):
+  smallest, largest = min(results["penalties"]), max(results["penalties"])
+  if smallest == largest:
+    return check.not_tested("needs two penalties.")
+  plain, small, large = (
+    evasion(results, m)
+    for m in ("standard", penalised(results, smallest), penalised(results, largest))
+  )
+  return check.greater(
+    plain - small,
+    small - large,
+    quantity=f"drop in evasion up to λ = {smallest:g} − from there to {largest:g}, points",
+  )
+
+
+def _lower(name, quantity):
+  def decide(results):
+    return check.greater(
+      jacobian(results, "standard", name),
+      jacobian(results, penalised(results), name),
+      quantity=quantity,
+    )
+
+  return decide
+
+
+def _correlated(results):
+  return check.above(
+    rank_correlations(results, "similarity"),
+    0.5,
+    quantity="rank correlation of similarity and evasion over methods",
+  )
+
+
+def _norm_correlates_better(results):
+  return check.greater(
+    rank_correlations(results, "norm"),
+    rank_correlations(results, "similarity"),
+    quantity="rank correlation with evasion, norm − similarity",
+  )
+
+
+def _stack(results, name):
+  return np.concatenate([jacobian(results, m, name) for m in results["methods"]])
+
+
+def _bound(results):
+  share = _stack(results, "stacked_squared") / _stack(results, "bound_squared")
+  return check.exact(
+    np.sqrt(share.max()), 1.0, seeds=len(results["seeds"]), quantity="‖J_N‖_F / bound"
+  )
+
+
+def _printed_identity(results):
+  error = np.abs(_stack(results, "inner_products") / _stack(results, "stacked_squared") - 1)
+  return check.exact(
+    error.max(), 1e-3, seeds=len(results["seeds"]), quantity="relative difference"
+  )
+
+
+def _printed_norms(results):
+  """‖J_N δ‖₂ / (‖J_N‖_F ‖δ‖_∞), the largest of all networks and radii."""
+  found = []
+  for method, values in results["methods"].items():
+    stacked = np.sqrt(jacobian(results, method, "stacked_squared"))[:, None]
+    untargeted = values["untargeted"]
+    found.append(untargeted["linear_effect"] / (stacked * untargeted["size"]))
+  return check.exact(
+    max(f.max() for f in found), 1.0, seeds=len(results["seeds"]), quantity="left / right side"
+  )
+
+
+def _printed_sign(results):
+  """Evasion less clean error, when δ moves against the gradient."""
+  found = 100 * results["methods"]["standard"]["as_printed"]["evasion"]
+  return check.above(
+    found - test_error(results, "standard"), 0.0, quantity="evasion − test error, points"
+  )
+
+
+def _beats_random(results):
+  return check.greater(
+    evasion(results, "standard"),
+    evasion(results, "standard", kind="random_evasion"),
+    quantity="evasion of the UAP − of a random δ, points",
+  )
+
+
+def _noise(results):
+  names = [name for name in results["methods"] if name.startswith("noise")]
+  if not names:
+    return check.not_tested("no network was trained with noise.")
+  parts = {
+    name: check.greater(evasion(results, name), evasion(results, penalised(results)))
+    for name in names
+  }
+  return check.every(parts, quantity="evasion of noise training − JR, points")
+
+
+CLAIMS = (
+  Claim(
+    "evasion_halved",
+    source="Table 1, Fig. 2",
+    statement="The headline penalty lowers the untargeted evasion rate strongly.",
+    expected="standard / JR above 2 (paper, MNIST: 4.2)",
+    check=_enough(_halved(evasion, "evasion of standard / JR")),
+  ),
+  Claim(
+    "up_to_four_times",
+    source="abstract, sec. 4.2",
+    statement="The evasion rate falls by up to four times.",
+    expected="the largest ratio over the radii above 4",
+    check=_enough(_four_times),
+  ),
+  Claim(
+    "targeted_halved",
+    source="Table 1, Fig. 3",
+    statement="The targeted success rate, mean over classes, falls as strongly.",
+    expected="standard / JR above 2 (paper, MNIST: 4.0)",
+    check=_enough(_halved(success, "targeted success of standard / JR")),
+  ),
+  Claim(
+    "no_clean_cost",
+    source="Table 1",
+    statement="The headline penalty costs no clean accuracy.",
+    expected="test errors within half a point",
+    check=_enough(_clean_cost),
+  ),
+  Claim(
+    "flat_then_falls",
+    source="Fig. 1",
+    statement="Accuracy is flat for λ up to 0.1 and falls beyond.",
+    expected="within half a point up to 0.1, and the largest λ worse than that",
+    check=_enough(_flat_then_falls),
+  ),
+  Claim(
+    "diminishing_returns",
+    source="sec. 4.2, Fig. 2",
+    statement="Most of the protection comes from the smallest penalty.",
+    expected="the smallest λ removes more evasion than all that is added to it",
+    check=_enough(_diminishing),
+  ),
+  Claim(
+    "uat_protects",
+    source="Table 1",
+    statement="Universal adversarial training lowers the evasion rate strongly.",
+    expected="standard / UAT above 2 (paper, MNIST: 3.1)",
+    check=_enough(_uat_protects),
+  ),
+  Claim(
+    "better_than_uat",
+    source="Table 1",
+    statement="The penalty is better than UAT on clean error, evasion and targeted success.",
+    expected="all three lower, paired",
+    check=_enough(_beats_uat),
+  ),
+  Claim(
+    "norms_fall",
+    source="sec. 3.1",
+    statement="The penalty lowers the Frobenius norms of the Jacobians.",
+    expected="mean exact norm of test images lower, paired",
+    check=_enough(_lower("norm", "mean ‖J‖_F of standard − JR")),
+  ),
+  Claim(
+    "similarity_falls",
+    source="Fig. 4",
+    statement="The penalty lowers the median cosine similarity of two inputs' Jacobians.",
+    expected="lower, paired (paper, MNIST: 0.58 to 0.18)",
+    check=_enough(_lower("similarity", "median similarity of standard − JR")),
+  ),
+  Claim(
+    "similarity_predicts_evasion",
+    source="abstract, sec. 4.3",
+    statement="The similarity is highly correlated with the observed robustness.",
+    expected="rank correlation over the methods above 0.5",
+    check=_enough(_correlated),
+  ),
+  Claim(
+    "bound_holds",
+    source="eq. 9",
+    statement="‖J_N‖_F ≤ (Σ_ij ‖J_i‖_F ‖J_j‖_F)^½ for the stacked Jacobian.",
+    expected="never above 1",
+    check=_bound,
+  ),
+  Claim(
+    "inner_products_as_printed",
+    source="derivation of eq. 9",
+    statement="‖J_N‖_F² = Σ_ij ⟨J_i, J_j⟩ for the stacked Jacobian.",
+    expected="equal to a thousandth (it is the norm of the summed Jacobian instead)",
+    check=_printed_identity,
+  ),
+  Claim(
+    "operator_bound_as_used",
+    source="eq. 6",
+    statement="‖J_N δ‖₂ ≤ ‖J_N‖_F ‖δ‖_p also for the p = ∞ of the experiments.",
+    expected="never above 1 (it holds for p = 2)",
+    check=_printed_norms,
+  ),
+  Claim(
+    "direction_as_printed",
+    source="sec. 2.1",
+    statement="Steps along −Σ ∇L make an untargeted perturbation.",
+    expected="evasion above the clean error",
+    check=_enough(_printed_sign),
+  ),
+  Claim(
+    "control_random_perturbation",
+    source="control",
+    statement="A universal perturbation evades more than a random one of equal size.",
+    expected="higher, paired",
+    check=_enough(_beats_random),
+    control=True,
+  ),
+  Claim(
+    "control_noise_training",
+    source="control",
+    statement="The penalty protects better than Gaussian noise in training.",
+    expected="lower evasion, paired",
+    check=_enough(_noise),
+    control=True,
+  ),
+  Claim(
+    "control_similarity_without_shift",
+    source="control",
+    statement="The similarity falls too when a common shift of the logits is taken out.",
+    expected="lower, paired",
+    check=_enough(_lower("similarity_centred", "median centred similarity of standard − JR")),
+    control=True,
+  ),
+  Claim(
+    "control_norm_predicts_better",
+    source="control",
+    statement="The plain norm of the Jacobians predicts evasion better than their similarity.",
+    expected="higher rank correlation over the methods, paired over seeds",
+    check=_enough(_norm_correlates_better),
+    control=True,
+  ),
+)

@@ -1,0 +1,399 @@
+"""Networks trained plainly, with a Jacobian penalty, and on universal perturbations; attacks.
+
+Co, Martinez Rego and Lupu (2021). Three programs, whose members are trained networks:
+
+- `PROGRAM` trains one network (sec. 4.1);
+- `JACOBIANS` takes its exact input Jacobians (sec. 3.2 and 4.3);
+- `ATTACKS` makes universal perturbations of it, one after the other (sec. 2.1 and 4.2).
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import lax
+
+from lib import data, models, robustness, training
+from lib.experiment import Program, UserError
+
+# --- data and network -------------------------------------------------------------------
+
+
+def check(config):
+  """Raises a UserError for numbers that make no sense."""
+  for name in ("penalty", "noise", "universal.radius", "epsilon"):
+    value = config
+    for part in name.split("."):
+      value = value[part]
+    if isinstance(value, int | float) and value < 0:
+      raise UserError(f"config.{name} is {value}: it must not be negative.")
+  if config.epsilon not in config.epsilons:
+    raise UserError(f"config.epsilons must contain config.epsilon, {config.epsilon}.")
+  if config.penalty not in config.penalties and not config.jacobian:
+    raise UserError(f"config.penalties must contain config.penalty, {config.penalty}.")
+  if config.train.epochs <= config.schedule.get("warmup", 0):
+    raise UserError(
+      f"train.epochs, {config.train.epochs}, must be more than schedule.warmup, "
+      f"{config.schedule.warmup}."
+    )
+  for name in ("seeds", "probes", "jacobian_images"):
+    if config[name] < 1:
+      raise UserError(f"config.{name} is {config[name]}: it must be at least 1.")
+
+
+def prepare(config):
+  """Images in [0, 1] and labels: {"train", "test"} and "classes", (number of classes, 0)."""
+  check(config)
+  found = data.load(config.dataset)
+  if found.info.task != "classification" or len(found.info.input_shape) != 3:
+    raise UserError(f"dataset is '{config.dataset}', but jacreg_uap needs classes of images.")
+  if found.info.maximum is not None:
+    found = data.scale(found)
+  found = data.split(found, 0, validation=0, train=config.train_examples or None)
+  test = found.test.inputs[: config.test_examples or None], found.test.targets
+  found = found._replace(test=data.Examples(test[0], test[1][: len(test[0])]))
+  if config.attack.batch > found.train.size:
+    raise UserError(
+      f"attack.batch is {config.attack.batch}, more than the {found.train.size} images."
+    )
+  if config.jacobian_images > found.test.size:
+    raise UserError(
+      f"jacobian_images is {config.jacobian_images}, more than the {found.test.size} of the "
+      "test split."
+    )
+  operands = {
+    name: training.Split(*map(jnp.asarray, getattr(found, name))) for name in ("train", "test")
+  }
+  return operands | {"classes": jnp.zeros((found.info.num_classes, 0))}
+
+
+def network(config, operands):
+  """The LeNet of the config."""
+  return models.LeNet(
+    tuple(config.model.channels), tuple(config.model.hidden), operands["classes"].shape[0]
+  )
+
+
+def logits_of(config, operands, params):
+  """The network as a function of images, (n, …) -> (n, classes)."""
+  model = network(config, operands)
+  return lambda x: model.apply({"params": params}, x)
+
+
+def predictions(logits, inputs):
+  """Predicted classes of many images, (n, …) -> (n,)."""
+  return lax.map(lambda x: logits(x[None])[0].argmax(-1), inputs, batch_size=100)
+
+
+# --- training (sec. 2.2 and 4.1) --------------------------------------------------------
+
+
+class Training(NamedTuple):
+  """A network in training, with the perturbation it is trained against."""
+
+  network: robustness.Training
+  key: jax.Array
+
+
+def optimizer(config, operands):
+  """SGD with momentum and a schedule, by the config."""
+  settings, schedule = dict(config.optimizer), dict(config.schedule)
+  steps = len(operands["train"].labels) // config.train.batch_size
+  factor = training.schedule(schedule.pop("name"), steps, config.train.epochs, **schedule)
+  base = settings.pop("learning_rate")
+  return training.optimizer(settings.pop("name"), lambda step: base * factor(step), **settings)
+
+
+def objective(config, operands, key, labels):
+  """(params, inputs) -> (loss, error rate) of a minibatch.
+
+  Eq. 11: CE + λ/2 · 1/B Σ_i ‖J(x_i)‖_F², the norms by random projection.
+  """
+
+  def loss(params, inputs):
+    logits = logits_of(config, operands, params)
+    penalty = 0.0
+    if config.jacobian:
+      y, norms = robustness.projected_squared_norms(key, logits, inputs, config.probes)
+      penalty = config.penalty / 2 * norms.mean()
+    else:
+      y = logits(inputs)
+    losses = optax.losses.softmax_cross_entropy_with_integer_labels(y, labels)
+    return losses.mean() + penalty, jnp.mean(y.argmax(-1) != labels)
+
+  return loss
+
+
+def minibatch(config, operands, state, rows):
+  """One step of the optimiser, and with UAT of the perturbation."""
+  key, noise_key, probe_key = jax.random.split(state.key, 3)
+  inputs, labels = (a[rows] for a in operands["train"])
+  loss, optimiser = objective(config, operands, probe_key, labels), optimizer(config, operands)
+  if config.jacobian:
+    before = state.network
+    value, gradient = jax.value_and_grad(loss, has_aux=True)(before.params, inputs)
+    updates, opt_state = optimiser.update(gradient, before.opt_state, before.params)
+    params = optax.apply_updates(before.params, updates)
+    after = before._replace(params=params, opt_state=opt_state)
+  else:
+    if config.noises:
+      noise = config.noise * jax.random.normal(noise_key, inputs.shape)
+      inputs = jnp.clip(inputs + noise, 0, 1)
+    radius = config.universal.radius
+    after, value = robustness.training_step(
+      loss,
+      optimiser,
+      state.network,
+      inputs,
+      radius,
+      config.universal.step * radius,
+    )
+  return Training(after, key), {"train_loss": value[0], "train_error": value[1]}
+
+
+def init(config, operands):
+  """The network before training."""
+  weights_key, key = jax.random.split(jax.random.key(config.seed))
+  shape = operands["train"].inputs.shape[1:]
+  params = models.init(network(config, operands), weights_key, shape)["params"]
+  state = robustness.training_init(params, optimizer(config, operands), shape)
+  return Training(state, key)
+
+
+def step(config, operands, state):
+  """One epoch; measurements are means over its steps."""
+  key, order_key = jax.random.split(state.key)
+  rows = data.epoch_batches(order_key, len(operands["train"].labels), config.train.batch_size)
+  state, measured = lax.scan(
+    lambda state, rows: minibatch(config, operands, state, rows),
+    state._replace(key=key),
+    rows,
+  )
+  return state, jax.tree.map(lambda m: m.mean(0), measured)
+
+
+def finish(config, operands, state, history):
+  """The trained network and its error on clean test images."""
+  params = state.network.params
+  found = predictions(logits_of(config, operands, params), operands["test"].inputs)
+  return {
+    "params": params,
+    "uat_delta": state.network.delta,
+    "test_error": jnp.mean(found != operands["test"].labels),
+    "train_error": history["train_error"][-1],
+    "train_loss": history["train_loss"],
+  }
+
+
+PROGRAM = Program(init, step, finish, steps=lambda config: config.train.epochs)
+
+
+# --- exact Jacobians (sec. 3 and 4.3) ---------------------------------------------------
+
+_CHUNK = 20  # images whose Jacobians are taken at once
+
+
+def _member(config, operands):
+  return jax.tree.map(lambda leaf: leaf[config.member], operands["params"])
+
+
+def _images(config, operands):
+  return operands["test"].inputs[: config.jacobian_images]
+
+
+def jacobian_chunk(config, operands, state):
+  """Exact Jacobians of the next images."""
+  params, position = state
+  images = _images(config, operands)
+  rows = (position + jnp.arange(_CHUNK)) % len(images)
+  found = robustness.jacobian(logits_of(config, operands, params), images[rows])
+  return (params, position + _CHUNK), {"jacobians": found}
+
+
+def jacobian_statistics(config, operands, state, history):
+  """Norms, similarities (eq. 10) and both sides of the bound (eq. 9)."""
+  del operands, state
+  found = history["jacobians"].reshape(-1, *history["jacobians"].shape[2:])
+  found = found[: config.jacobian_images]
+  norms = jnp.sqrt(robustness.squared_norms(found))
+  similar = robustness.off_diagonal(robustness.similarities(found))
+  centred = robustness.off_diagonal(robustness.similarities(robustness.centre_outputs(found)))
+  return {
+    "norm": norms.mean(),
+    "similarity": jnp.median(similar),
+    "similarity_centred": jnp.median(centred),
+    "similarity_histogram": jnp.histogram(similar, bins=100, range=(-1.0, 1.0))[0],
+    "stacked_squared": jnp.sum(jnp.square(norms)),  # ‖J_N‖_F²
+    "bound_squared": jnp.sum(norms) ** 2,  # Σ_ij ‖J_i‖_F ‖J_j‖_F, eq. 9
+    "inner_products": jnp.sum(jnp.square(found.sum(0))),  # Σ_ij ⟨J_i, J_j⟩, as printed
+    "largest_eigenvalue": robustness.largest_eigenvalue(found),
+  }
+
+
+JACOBIANS = Program(
+  lambda config, operands: (_member(config, operands), jnp.zeros([], jnp.int32)),
+  jacobian_chunk,
+  jacobian_statistics,
+  steps=lambda config: -(-config.jacobian_images // _CHUNK),
+)
+
+
+# --- universal perturbations (sec. 2.1 and 4.2) -----------------------------------------
+
+
+def attack(config, operands, state):
+  """The next attack of operands["attacks"]: a δ from training images, tested on the others.
+
+  A random δ = ±ε in every pixel is tested beside it.
+  """
+  params, number = state
+  radius, target, sign = (operands["attacks"][name][number] for name in _ATTACK)
+  logits = logits_of(config, operands, params)
+  key = jax.random.fold_in(jax.random.key(operands["seeds"][config.member]), number)
+  attack_key, random_key = jax.random.split(key)
+  delta, _ = robustness.universal_perturbation(
+    attack_key,
+    logits,
+    *operands["train"],
+    radius,
+    step=sign * config.attack.step * radius,
+    steps=config.attack.steps,
+    batch=config.attack.batch,
+    target=target,
+  )
+  inputs, labels = operands["test"]
+  random = radius * jax.random.rademacher(random_key, delta.shape, delta.dtype)
+
+  def classified(delta):
+    return predictions(logits, robustness.perturb(inputs, delta))
+
+  found, by_chance = classified(delta), classified(random)
+  images = _images(config, operands)
+  moved = jax.jvp(logits, (images,), (jnp.broadcast_to(delta, images.shape),))[1]
+  measured = {
+    "evasion": jnp.mean(found != labels),
+    "random_evasion": jnp.mean(by_chance != labels),
+    "predicted": jnp.mean(found[:, None] == jnp.arange(len(operands["classes"])), 0),
+    "linear_effect": jnp.sqrt(jnp.sum(jnp.square(moved))),  # ‖J_N δ‖₂
+    "size": jnp.abs(delta).max(),
+    "delta": delta,
+  }
+  return (params, number + 1), measured
+
+
+_ATTACK = ("radius", "target", "sign")
+ATTACKS = Program(
+  lambda config, operands: (_member(config, operands), jnp.zeros([], jnp.int32)),
+  attack,
+  lambda config, operands, state, history: history,
+  steps=lambda config: config.attacks,
+)
+
+
+def attack_list(rows):
+  """Attacks (radius, target, sign of the step) as arrays."""
+  radius, target, sign = zip(*rows, strict=True)
+  return {
+    "radius": jnp.asarray(radius, jnp.float32),
+    "target": jnp.asarray(target, jnp.int32),
+    "sign": jnp.asarray(sign, jnp.float32),
+  }
+
+
+# --- the experiment ---------------------------------------------------------------------
+
+
+def methods(config):
+  """Name of every way to train -> (penalty, radius of UAT, noise)."""
+  plain = {"standard": (0.0, 0.0, 0.0), "uat": (0.0, config.epsilon, 0.0)}
+  plain |= {f"noise_{sd:g}": (0.0, 0.0, sd) for sd in config.noises}
+  return plain | {f"jr_{penalty:g}": (penalty, 0.0, 0.0) for penalty in config.penalties}
+
+
+def train_all(config, ctx, operands, seeds):
+  """Results of every method, (seeds, …); two compiled programs, with and without penalty."""
+  results = {}
+  for penalised, name in ((False, "train"), (True, "train with penalty")):
+    chosen = {k: v for k, v in methods(config).items() if (v[0] > 0) == penalised}
+    rows = [(seed, *numbers) for numbers in chosen.values() for seed in seeds]
+    found = ctx.members(
+      name,
+      PROGRAM,
+      config,
+      operands,
+      over={("seed", "penalty", "universal.radius", "noise"): rows},
+      set={"jacobian": penalised},
+    )
+    results |= by_method(found, chosen, len(seeds))
+  return results
+
+
+def by_method(found, names, seeds):
+  """Arrays (methods · seeds, …) as {method: arrays (seeds, …)}."""
+
+  def part(i):
+    return jax.tree.map(lambda leaf: leaf[i * seeds : (i + 1) * seeds], found)
+
+  return {name: part(i) for i, name in enumerate(names)}
+
+
+def of_networks(ctx, name, program, config, operands, trained, seeds, **changes):
+  """A program's results for every trained network: {method: arrays (seeds, …)}."""
+  params = jax.tree.map(lambda *p: np.concatenate(p), *(t["params"] for t in trained.values()))
+  shared = operands | {
+    "params": jax.tree.map(jnp.asarray, params),
+    "seeds": jnp.asarray(seeds * len(trained), jnp.int32),
+  }
+  found = ctx.members(
+    name, program, config, shared, over={"member": range(len(seeds) * len(trained))}, **changes
+  )
+  return by_method(found, trained, len(seeds))
+
+
+def run(config, ctx):
+  """Trains all methods with all seeds, then measures and attacks every network."""
+  operands = prepare(config)
+  seeds = ctx.seeds(config)
+  trained = train_all(config, ctx, operands, seeds)
+  jacobians = of_networks(ctx, "jacobians", JACOBIANS, config, operands, trained, seeds)
+
+  # ε by ε, then at the headline's ε: the sign of the step as printed in sec. 2.1, all classes.
+  rows = [(e, robustness.UNTARGETED, 1.0) for e in config.epsilons]
+  rows.append((config.epsilon, robustness.UNTARGETED, -1.0))
+  radii = len(config.epsilons)
+  rows += [(config.epsilon, c, 1.0) for c in range(len(operands["classes"]))]
+  attacked = of_networks(
+    ctx,
+    "attacks",
+    ATTACKS,
+    config,
+    operands | {"attacks": attack_list(rows)},
+    trained,
+    seeds,
+    set={"attacks": len(rows)},
+  )
+
+  def measured(method):
+    found = dict(attacked[method])
+    delta, predicted = found.pop("delta"), found.pop("predicted")
+    return {
+      "test_error": trained[method]["test_error"],
+      "train_error": trained[method]["train_error"],
+      "jacobians": jacobians[method],
+      "untargeted": {name: values[:, :radii] for name, values in found.items()},
+      "as_printed": {"evasion": found["evasion"][:, radii]},
+      # the share predicted as class c under the perturbation towards c, (seeds, classes)
+      "targeted": np.diagonal(predicted[:, radii + 1 :], axis1=1, axis2=2),
+      "example": delta[0, :radii],
+    }
+
+  return {
+    "seeds": np.asarray(seeds),
+    "epsilons": np.asarray(config.epsilons),
+    "epsilon": np.asarray(config.epsilon),
+    "penalties": np.asarray(config.penalties),
+    "penalty": np.asarray(config.penalty),
+    "methods": {method: measured(method) for method in trained},
+  }

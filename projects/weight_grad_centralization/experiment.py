@@ -1,0 +1,339 @@
+"""Networks trained with centred weights, gradients and errors, and with what they rival.
+
+Fuhl and Kasneci (2021). Every step goes: forward with the current (centred) weights, back
+propagation, gradient centralisation, optimiser, and the weights are centred again in place.
+Biases and the output layer are never centred; "fully" adds the penultimate dense layer.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import linen as nn
+from jax import lax
+
+from lib import data, models, training, updates
+from lib.experiment import Program, UserError, bind
+from projects.weight_grad_centralization import methods
+from projects.weight_grad_centralization.methods import NUMBERS, OFF, Method
+
+# --- data and network -------------------------------------------------------------------
+
+
+def check(config):
+  """Raises a UserError for numbers that make no sense."""
+  for key in ("methods", "normalised"):
+    if unknown := [name for name in config[key] if name not in methods.ALL]:
+      raise UserError(
+        f"config.{key} has '{unknown[0]}'; the rows are {', '.join(methods.ALL)}."
+      )
+  if "base" not in config.methods:
+    raise UserError("config.methods must contain 'base', which all others are compared with.")
+  if config.seeds < 1 or config.equivalence.steps < 1:
+    raise UserError("seeds and equivalence.steps must be at least 1.")
+  for key, known in (
+    ("optimizers", ("sgd", "adam")),
+    ("equivalence.optimizers", (*LINEAR, *NOT_LINEAR)),
+  ):
+    chosen = config.optimizers if key == "optimizers" else config.equivalence.optimizers
+    if unknown := [name for name in chosen if name not in known]:
+      raise UserError(f"config.{key} has '{unknown[0]}': choose {', '.join(known)}.")
+
+
+def prepare(config):
+  """Images with zero mean and unit variance a channel, and "classes"."""
+  check(config)
+  found = data.load(config.dataset)
+  if found.info.task != "classification" or len(found.info.input_shape) != 3:
+    raise UserError(
+      f"dataset is '{config.dataset}', but this project needs classes of images."
+    )
+  found = data.split(
+    found, 0, validation=config.validation, train=config.train_examples or None
+  )
+  found, _ = data.normalise(found, over="channel")
+  operands = {
+    name: training.Split(*map(jnp.asarray, getattr(found, name)))
+    for name in ("train", "validation", "test")
+  }
+  return operands | {"classes": jnp.zeros((found.info.num_classes, 0))}
+
+
+def method_of(config) -> Method:
+  """The row's numbers, which may be traced."""
+  return Method("", *(config.method[name] for name in NUMBERS))
+
+
+def network(config, classes):
+  """Models a (with batch normalisation) and c of Fig. 1; errors are centred going back."""
+  over = jnp.asarray([*methods.ERROR_AXES.values(), (0, 0, 0, 0)], jnp.float32)
+  axes = over[method_of(config).error_area]
+
+  def after(x):
+    return updates.centre_errors(x, axes) if x.ndim == 4 else x
+
+  hidden = tuple(config.model.hidden)
+  if config.model.batch_norm:
+    hidden = hidden[:1]  # model c has one dense layer more than a
+  return models.CNN(
+    tuple(config.model.channels),
+    hidden,
+    classes,
+    config.model.batch_norm,
+    after=after if config.model.errors else None,
+  )
+
+
+# --- what is done to weights and gradients (eq. 1 - 4) ----------------------------------
+
+
+def _chosen(fully, hidden):
+  """How much of a method a parameter gets: (path, leaf) -> 0 or 1, for traced `fully`.
+
+  All convolutions, and with `fully` the last hidden dense layer.
+  """
+
+  def share(path, leaf):
+    if path[-1] != "kernel":
+      return 0.0
+    if leaf.ndim == 4:
+      return 1.0
+    return fully if path[0] == f"layer_{hidden - 1}" else 0.0
+
+  return share
+
+
+def _centred(kernel, area):
+  """`updates.centre` over an area that may be traced; the kernel as it is where that is OFF.
+
+  All means are means of the masks' means. A dense layer has no masks: there the area
+  "instance" changes nothing.
+  """
+  masks = kernel.mean((0, 1)) if kernel.ndim == 4 else kernel
+  instance = masks if kernel.ndim == 4 else jnp.zeros_like(masks)
+  means = (masks.mean(), masks.mean(0), masks.mean(1, keepdims=True), instance)
+  means = jnp.stack([jnp.broadcast_to(m, masks.shape) for m in means])
+  return kernel - jnp.where(area == OFF, 0.0, means[area])
+
+
+def _map(function, params, share):
+  """Each kernel changed as far as its share says."""
+
+  def apply(path, leaf):
+    names = tuple(str(getattr(key, "key", key)) for key in path)
+    part = share(names, leaf)
+    if isinstance(part, float) and part == 0.0:
+      return leaf
+    return jnp.where(jnp.asarray(part) > 0, function(leaf), leaf)
+
+  return jax.tree_util.tree_map_with_path(apply, params)
+
+
+def project_weights(method: Method, hidden: int):
+  """parameters -> parameters: eq. 1, 2 or 3 for the method's number, in place."""
+
+  def function(kernel):
+    options = [
+      kernel,
+      _centred(kernel, method.weight_area),
+      updates.normalise(kernel),
+      updates.standardise(kernel),
+      updates.standardise(kernel, scaled=True),
+    ]
+    return jnp.stack(options)[method.weights]
+
+  return lambda params: _map(function, params, _chosen(method.fully, hidden))
+
+
+def centre_gradients(method: Method, hidden: int) -> optax.GradientTransformation:
+  """Eq. 4 over the method's area, or nothing."""
+
+  def update(gradient, state, params=None):
+    del params
+    share = _chosen(method.fully, hidden)
+    return _map(lambda g: _centred(g, method.gradient_area), gradient, share), state
+
+  return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
+
+
+# --- one member: a training run of one row ----------------------------------------------
+
+
+def task_and_numbers(config, operands):
+  """The training run of a row."""
+  method = method_of(config)
+  hidden = len(config.model.hidden[:1] if config.model.batch_norm else config.model.hidden)
+  settings = dict(config.sgd if config.optimizer == "sgd" else config.adam)
+  settings["name"] = config.optimizer
+  settings["learning_rate"] = settings["learning_rate"] * method.rate
+  return training.from_config(
+    {"train": config.train, "optimizer": settings, "schedule": config.schedule},
+    network(config, operands["classes"].shape[0]),
+    transform=centre_gradients(method, hidden),
+    project=project_weights(method, hidden),
+  )
+
+
+def _data(operands):
+  return training.Data(operands["train"])
+
+
+def init(config, operands):
+  """The state before the first epoch, its weights already centred."""
+  task, numbers = task_and_numbers(config, operands)
+  return training.init(task, jax.random.key(config.seed), numbers, _data(operands))
+
+
+def step(config, operands, state):
+  """One epoch."""
+  task, numbers = task_and_numbers(config, operands)
+  return training.epoch(task, numbers, state, _data(operands))
+
+
+def finish(config, operands, state, history):
+  """Accuracies after the last epoch, and how far the filters' means are from zero.
+
+  A network whose outputs are no longer numbers classifies nothing: it counts as wrong.
+  """
+  task, _ = task_and_numbers(config, operands)
+  variables = training.variables(task, state)
+  found = {
+    f"{name}_accuracy": _accuracy(task.model, variables, operands[name])
+    for name in ("validation", "test")
+  }
+  kernels = [unit["conv"]["kernel"] for unit in variables["params"].values() if "conv" in unit]
+  means = [jnp.abs(k.mean((0, 1, 2))).max() for k in kernels]
+  return found | {
+    "filter_mean": jnp.stack(means).max(),
+    "train_loss_history": history["train_loss"],
+    "train_accuracy": history["train_accuracy"][-1],
+  }
+
+
+def _accuracy(model: nn.Module, variables, split):
+  def hit(example):
+    x, label = example
+    logits = models.apply(model, variables, x[None])[0]
+    return (logits.argmax() == label) & jnp.all(jnp.isfinite(logits))
+
+  return jnp.mean(lax.map(hit, tuple(split), batch_size=100))
+
+
+PROGRAM = Program(init, step, finish, steps=lambda config: config.train.epochs)
+
+# --- WC and WC + GC are one algorithm under linear optimisers (control) ------------------
+
+LINEAR = ("sgd", "momentum", "nesterov")
+NOT_LINEAR = ("adam", "clipping")
+
+
+def optimizer_named(name, rate):
+  """Optimisers of the equivalence; those in LINEAR are linear in the gradient."""
+  decay = optax.add_decayed_weights(5e-4)
+  return {
+    "sgd": optax.sgd(rate),
+    "momentum": optax.chain(decay, optax.sgd(rate, 0.9)),
+    "nesterov": optax.chain(decay, optax.sgd(rate, 0.9, nesterov=True)),
+    "adam": optax.adam(0.1 * rate),
+    "clipping": optax.chain(optax.clip_by_global_norm(0.1), optax.sgd(rate)),
+  }[name]
+
+
+def equivalence(config, operands):
+  """Largest difference between the weights of WC and of WC + GC, in float64.
+
+  {optimiser: (networks)} after `equivalence.steps` steps from the same start.
+  """
+  config = bind(config, {"model.batch_norm": False, "model.errors": False})
+  hidden = len(config.model.hidden)
+  model = network(config, operands["classes"].shape[0])
+  size = config.train.batch_size
+  images, labels = (np.asarray(a[: 10 * size]) for a in operands["train"])
+
+  def trajectory(name, gradient_area, key):
+    method = Method("", methods.CENTRE, gradient_area=gradient_area)
+    optimizer = optax.chain(
+      centre_gradients(method, hidden), optimizer_named(name, config.sgd.learning_rate)
+    )
+    project = project_weights(method, hidden)
+    params = models.init(model, key, images.shape[1:])["params"]
+    params = project(jax.tree.map(lambda w: w.astype(jnp.float64), params))
+
+    def step(carry, i):
+      params, state = carry
+      rows = (i * size + jnp.arange(size)) % len(labels)
+      x, y = jnp.asarray(images, jnp.float64)[rows], jnp.asarray(labels)[rows]
+
+      def loss(params):
+        logits = models.apply(model, {"params": params}, x)
+        return optax.losses.softmax_cross_entropy_with_integer_labels(logits, y).mean()
+
+      change, state = optimizer.update(jax.grad(loss)(params), state, params)
+      return (project(optax.apply_updates(params, change)), state), None
+
+    start = (params, optimizer.init(params))
+    return lax.scan(step, start, jnp.arange(config.equivalence.steps))[0][0]
+
+  results = {}
+  with jax.enable_x64(True):
+    keys = jax.random.split(jax.random.key(config.seed), config.equivalence.networks)
+    for name in config.equivalence.optimizers:
+
+      def difference(key, name=name):
+        pair = (trajectory(name, area, key) for area in (OFF, methods.TENSOR))
+        gaps = jax.tree.map(lambda a, b: jnp.abs(a - b).max(), *pair)
+        return jnp.stack(jax.tree.leaves(gaps)).max()
+
+      results[name] = np.asarray(jax.jit(jax.vmap(difference))(keys))
+  return results
+
+
+# --- the experiment ---------------------------------------------------------------------
+
+
+def train_rows(config, ctx, operands, name, rows, optimizer, **changes):
+  """{row: results (seeds, …)} of one network and optimiser, one compiled batch."""
+  seeds = ctx.seeds(config)
+  keys = ("seed", *(f"method.{n}" for n in NUMBERS))
+  members = [(seed, *methods.ALL[row][1:]) for row in rows for seed in seeds]
+  found = ctx.members(
+    f"{name} {optimizer}",
+    PROGRAM,
+    config,
+    operands,
+    over={keys: members},
+    set={"optimizer": optimizer, **{k.replace("__", "."): v for k, v in changes.items()}},
+    tolerate_non_finite=True,
+  )
+
+  def part(i):
+    return jax.tree.map(lambda leaf: leaf[i * len(seeds) : (i + 1) * len(seeds)], found)
+
+  return {row: part(i) for i, row in enumerate(rows)}
+
+
+def run(config, ctx):
+  """Both networks, both optimisers, all rows and seeds; then the exact control."""
+  operands = prepare(config)
+  results = {
+    "seeds": np.asarray(ctx.seeds(config)),
+    "classes": np.asarray(len(operands["classes"])),
+    "plain": {},
+    "batch_norm": {},
+  }
+  for optimizer in config.optimizers:
+    results["plain"][optimizer] = train_rows(
+      config, ctx, operands, "plain", config.methods, optimizer, model__errors=True
+    )
+    if config.normalised:
+      results["batch_norm"][optimizer] = train_rows(
+        config,
+        ctx,
+        operands,
+        "batch norm",
+        config.normalised,
+        optimizer,
+        model__batch_norm=True,
+      )
+  results["equivalence"] = ctx.stage("equivalence", equivalence, config, operands)
+  return results

@@ -1,0 +1,72 @@
+"""Figures of the project, drawn from the measured results alone."""
+
+import numpy as np
+
+from lib import plotting
+from lib.experiment import Figure
+from projects.weight_grad_centralization import claims
+
+_COLOURS = {"sgd": "#0072B2", "adam": "#D55E00"}
+_NAMES = {"sgd": "SGD with momentum", "adam": "Adam"}
+_NETWORKS = {"plain": "without batch normalisation", "batch_norm": "with batch normalisation"}
+
+
+def accuracies(results):
+  """All rows with both optimisers, the paper's CIFAR-10 numbers beside them as gains."""
+  networks = [name for name in _NETWORKS if results[name]]
+  rows = {name: list(next(iter(results[name].values()))) for name in networks}
+  tallest = max(len(found) for found in rows.values())
+  fig, axes = plotting.figure(ncols=len(networks), height=0.19 * tallest + 1.0, squeeze=False)
+  for ax, network in zip(axes[0], networks, strict=True):
+    for shift, optimizer in zip((-0.14, 0.14), results[network], strict=False):
+      found = claims.table(results, network, optimizer)
+      base = found["base"][0]
+      for i, row in enumerate(rows[network]):
+        mean, half = found[row]
+        ax.errorbar(
+          mean,
+          i + shift,
+          xerr=half,
+          fmt="o",
+          ms=3,
+          capsize=1.5,
+          color=_COLOURS[optimizer],
+          label=_NAMES[optimizer] if i == 0 else None,
+        )
+      ax.axvline(base, color=_COLOURS[optimizer], lw=0.7, ls=":")
+    ax.set_yticks(range(len(rows[network])), [claims.label(row) for row in rows[network]])
+    ax.invert_yaxis()
+    ax.set_title(_NETWORKS[network])
+    ax.set_xlabel("test accuracy, %")
+  axes[0][0].legend(loc="lower left", fontsize=6)
+  return fig
+
+
+def equivalence(results):
+  """Difference between the weights of WC and WC + GC in float64."""
+  fig, ax = plotting.figure(width="column", height=2.2)
+  names = list(results["equivalence"])
+  for i, name in enumerate(names):
+    gaps = np.maximum(results["equivalence"][name], 1e-17)
+    ax.plot(np.full(len(gaps), i), gaps, "o", ms=4, color="#0072B2")
+  ax.set_yscale("log")
+  ax.set_xlim(-0.5, len(names) - 0.5)
+  ax.set_xticks(range(len(names)), names, rotation=20)
+  ax.set_xlabel("optimiser")
+  ax.set_ylabel("largest difference of weights")
+  return fig
+
+
+FIGURES = (
+  Figure(
+    "accuracies",
+    "Test accuracy of every row, mean and 95 % interval over seeds; dotted: the baselines.",
+    accuracies,
+  ),
+  Figure(
+    "equivalence",
+    "Largest difference between the weights of WC and of WC with GC after some steps from one "
+    "start in float64, a point a network.",
+    equivalence,
+  ),
+)
