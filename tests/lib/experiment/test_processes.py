@@ -30,7 +30,7 @@ from lib.experiment import (
 )
 from lib.experiment.context import Stopped
 from lib.experiment.processes import Ended, Place, Processes
-from tests.lib.experiment.test_command_line import MAIN, SLOW, _wait_for, _written
+from tests.lib.experiment.conftest import MAIN, SLOW, wait_for, written
 
 pytestmark = pytest.mark.xdist_group("processes")  # two processes of their own are enough
 
@@ -393,7 +393,7 @@ def test_a_killed_process_ends_the_other_and_the_run_resumes(
   command, comparable, finished, tmp_path, port, victim
 ):
   pair = _start(command, (*STEPS, f"--workdir={tmp_path}"), port)
-  _wait_for(lambda: _written(tmp_path) >= 3, pair[0])
+  wait_for(lambda: written(tmp_path) >= 3, pair[0])
   pair[victim].send_signal(signal.SIGKILL)
   killed = time.monotonic()
   found = _finish(pair)
@@ -416,13 +416,13 @@ def test_sigterm_to_one_stops_both_and_one_process_goes_on(
 ):
   arguments = [a for a in STEPS if "checkpoint_every" not in str(a)]
   pair = _start(command, (*arguments, f"--workdir={tmp_path}"), port)
-  _wait_for(lambda: _written(tmp_path) >= 3, pair[0])
+  wait_for(lambda: written(tmp_path) >= 3, pair[0])
   pair[1].send_signal(signal.SIGTERM)
   (status, _, err), other = _finish(pair)
   assert status == 143 and "Stopped by SIGTERM" in err and len(err.splitlines()) == 1
   assert other == (143, "", "")
   (manifest,) = tmp_path.glob("checkpoints/first/steps_*/step_*.json")
-  assert json.loads(manifest.read_text())["step"] == 5 * _written(tmp_path)
+  assert json.loads(manifest.read_text())["step"] == 5 * written(tmp_path)
   done = command.run(*arguments, "--devices=8", f"--workdir={tmp_path}")
   assert done.returncode == 0, done.stderr
   _same(comparable, tmp_path, finished)
