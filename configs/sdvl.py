@@ -59,7 +59,7 @@ PRESETS = {
 
 
 def get_config(preset="default"):
-  """Twenty neurons in each of ten conditions, 300 s of training, and their tests.
+  """Twenty neurons in each of twelve conditions, 300 s of training, and their tests.
 
   Expect τ = 3 ms to recognise every morph factor from 0.5 to 1.4 and no reversed pattern at
   −52 mV, peaks of −37, −44 and −52 mV at factors 1, 0.5 and 1.5, and the rule as printed to
@@ -73,8 +73,12 @@ def get_config(preset="default"):
   config.afferents = 2000
   config.rate = 10.0  # of every afferent, Hz
   config.presentations = 5.0  # of the pattern, a second
-  config.pattern = {"spikes": 500, "length": 50, "gap": 20}  # ms; gap: after it, in its slot
-  config.pattern.word = -1  # one of a vocabulary; −1: the paper's, with afferents as they fire
+  config.pattern = {
+    "spikes": 500,
+    "length": 50,  # ms
+    "gap": 20,  # ms after it, in its slot
+    "word": -1,  # one of a vocabulary; −1: the paper's, with afferents as they fire
+  }
   config.chunk = 10  # ms simulated at once between output spikes
   config.capacity = 320  # spikes that a chunk can hold; too many are an error
   config.max_rate = 120.0  # of output spikes recorded, Hz; too many are an error
