@@ -63,7 +63,7 @@ def get_config(preset="default"):
 
   Expect τ = 3 ms to recognise every morph factor from 0.5 to 1.4 and no reversed pattern at
   −52 mV, peaks of −37, −44 and −52 mV at factors 1, 0.5 and 1.5, and the rule as printed to
-  learn rising instead of falling delays. Four to five minutes on two CPU cores.
+  learn rising instead of falling delays. Three and a half minutes on two CPU cores.
   """
   config = ConfigDict()
   config.seed = 0  # the first of

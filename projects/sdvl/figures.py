@@ -90,7 +90,7 @@ def learning(results):
     row[2].axhline(-55, color="#555555", lw=0.6, ls=":")
     row[2].axvspan(0, float(results["length"]), color="#999999", alpha=0.15, lw=0)
     row[2].set(xlabel="time after onset (ms)", ylabel="mean voltage (mV)", xlim=(0, 70))
-    row[2].legend(loc="upper left")
+    row[2].legend(loc="upper left", frameon=True, framealpha=1, edgecolor="none")
     row[0].set_title(_TITLES[name], loc="left")
   return fig
 
@@ -304,7 +304,7 @@ def robustness(results):
       plotting.band(axes[1], 100 * part["dropout"], accuracy[:, jitters:], label, **options)
   axes[0].set(xlabel="jitter of each spike (ms)", ylabel="accuracy", ylim=(-0.03, 1.03))
   axes[1].set(xlabel="spikes of the pattern dropped (%)")
-  axes[1].legend(loc="lower left")
+  axes[1].legend(loc="center left")
   return fig
 
 
