@@ -79,7 +79,7 @@ def volume(config, operands):
   g = networks.nonlinearity(config.nonlinearity)
   n = max(2, config.small_size // 2)
   net, z = networks.draw(config, operands, n, config.inputs)
-  field = hamiltonian.real_field(lagrangean.field(g, net))
+  field = lagrangean.real_field(g, networks.fast(net))
   x, times = hamiltonian.to_real(z), jnp.array([0.0, 10.0])
   eye, distance = jnp.eye(2 * n), 1e-5
   cloud = x + distance * jnp.concatenate([eye, -eye])
@@ -126,8 +126,8 @@ def inputs(config, operands):
   net, z = networks.draw(config, operands, config.small_size, config.inputs)
   mean, depth, phase = networks.of_seed(config, operands)["drive"]
   m = config.inputs
-  rate = 0.2 + jnp.linspace(0.0, 0.8, mean.shape[0])
-  times = jnp.linspace(0, config.input.time, 41)
+  rate = 0.2 + np.linspace(0.0, 0.8, mean.shape[0])
+  times = np.linspace(0, config.input.time, 41)
   substeps = max(1, round(config.input.time / 40 / config.input.step))
 
   def case(on):
@@ -309,7 +309,7 @@ def compare(config, operands):
   solution = integrate(
     lagrangean.field(g, networks.fast(net)),
     z,
-    jnp.linspace(0, 1, records + 1) * duration,
+    np.linspace(0, 1, records + 1) * duration,
     method=config.compare.method,
     substeps=substeps,
     save=save,
