@@ -89,8 +89,8 @@ Coupling = Array | RealBlocks | RealPair | Chain | LowRank
 
 def real_blocks(omega) -> RealBlocks:
   """The `RealBlocks` of a complex or real (N, N) array."""
-  a, b = jnp.real(omega), jnp.imag(omega)
-  return RealBlocks(jnp.block([[a, -b], [b, a]]).T)
+  images = jnp.concatenate([omega.T, 1j * omega.T])  # of the unit vectors e_k and i e_k
+  return RealBlocks(jnp.concatenate([images.real, images.imag], -1))
 
 
 def product(coupling: Coupling, b: Array) -> Array:

@@ -190,7 +190,8 @@ def turning_rate(g: Nonlinearity, net: Network, z: Array) -> Array:
   A good rate for the `frame` of `field`. (The mean would be at the mercy of neurons near 0.)
   """
   rate = (z.conj() * 1j * velocity(g, net, z)).real / (z.real**2 + z.imag**2)
-  return jnp.median(rate)
+  ordered = jnp.sort(rate)  # jnp.median compiles to ten times as much
+  return (ordered[(rate.shape[0] - 1) // 2] + ordered[rate.shape[0] // 2]) / 2
 
 
 def norm_rate(net: Network, z: Array) -> Array:

@@ -56,7 +56,7 @@ def members(config, operands):
   omega = couplings.from_normals(found["omega"][:, :n, :n], 0.0, np.sqrt(2)).real
   z = networks.state(found["state"][:, :n], 1.0)
   own = networks.nonlinearity(config.nonlinearity)
-  times = jnp.linspace(0, settings.time, settings.records + 1)
+  times = np.linspace(0, settings.time, settings.records + 1)
   substeps = max(1, round(settings.time / settings.records / 0.1))
   eye = jnp.eye(n)
   net = lagrangean.network(couplings.real_blocks(omega + eye))

@@ -20,6 +20,7 @@ side is positive: a saturating g (g1 < 0) with κ < 0.
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from lib.dynamics import couplings, integrate, invariants, lagrangean, nonlinearities
 from lib.experiment import UserError
@@ -111,7 +112,7 @@ def pulse(config, operands):
   z = settings.amplitude / jnp.cosh(x / (width * (1 + SHAPE * draw[1])))
   z = z * jnp.exp(1j * settings.carrier * x)
   net = chain(n, settings.frequency)
-  times = jnp.linspace(0, settings.time, settings.records + 1)
+  times = np.linspace(0, settings.time, settings.records + 1)
   substeps = max(1, round(settings.time / settings.records / 0.25))
   frame = settings.frequency + 2 * KAPPA * jnp.cos(settings.carrier)
 

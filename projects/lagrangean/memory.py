@@ -56,7 +56,7 @@ def dephase(g, patterns, active, cue, settings):
   coupling = couplings.real_blocks(omega)
   field = lagrangean.field(g, lagrangean.network(coupling))
   records = max(8, round(settings.time / settings.step))
-  times = jnp.linspace(0, settings.time, records + 1)
+  times = np.linspace(0, settings.time, records + 1)
   # Recall needs no more digits than that.
   method = trajectories.gauss_method(2, tolerance=1e-8)
   states = integrate(field, cue, times, method=method).saved

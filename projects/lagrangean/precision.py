@@ -20,7 +20,7 @@ def _solve(name, g, net, fast, duration):
   """A compiled (z, point) -> `Solution` of a method; `point` sets its step or tolerance."""
   field = lagrangean.field(g, fast)
   records = 20
-  times = jnp.linspace(0, duration, records + 1)
+  times = np.linspace(0, duration, records + 1)
   save = invariants.monitor(
     energy=lambda z: lagrangean.energy(g, net, z), norm=lagrangean.norm
   )
