@@ -1,11 +1,11 @@
 """Members over 1, 2, 4, 8 host devices of one process, and the same devices of two processes.
 
-    python -m benchmarks.scaling [--members=16] [--rounds=5] [--epochs=40]
+    python -m benchmarks.scaling [--members=16] [--rounds=5] [--epochs=20]
 
 16 networks 64-128-128-10 learn 2,000 examples in batches of 100 with Adam, through the engine:
 compiled chunks, metrics after each, results on disk. Every row is a start of its own, compiled
-before the clock runs, and shows the median of the rounds with their range; the last column is
-the time of two processes over that of one process with as many devices. A collective
+before the clock runs, and shows the median of the rounds with their range, and two processes
+as their time over that of one process with as many devices, medians and bests. A collective
 checkpoint is timed apart: what the run takes longer when it saves after every chunk, divided
 by the number of checkpoints.
 """
@@ -130,7 +130,7 @@ def start(options, processes: int, devices: int) -> dict[str, list[float]]:
 def main() -> None:
   """Prints a line for each number of devices and processes."""
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-  for name, default in (("members", 16), ("rounds", 5), ("epochs", 40)):
+  for name, default in (("members", 16), ("rounds", 5), ("epochs", 20)):
     parser.add_argument(f"--{name}", type=int, default=default)
   parser.add_argument("--totals", default="1,2,4,8", help="numbers of devices")
   for name in ("devices", "processes", "process"):
@@ -148,9 +148,10 @@ def main() -> None:
         continue
       times = start(options, processes, total // processes)
       plain, saving = (statistics.median(times[kind]) for kind in ("plain", "saving"))
-      alone = alone or plain
+      best = min(times["plain"])
+      alone = alone or (plain, best)
       line = f"{processes} x {total // processes} devices: {plain:.3f} s"
-      line += f" ({min(times['plain']):.3f} to {max(times['plain']):.3f})"
+      line += f" ({best:.3f} to {max(times['plain']):.3f})"
       line += f", a checkpoint {1e3 * (saving - plain) / 19:.0f} ms"
       print(
         line + (f", {plain / alone:.3f} of one process" if processes > 1 else ""), flush=True

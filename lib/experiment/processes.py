@@ -3,9 +3,9 @@
 They are the processes of `jax.distributed`, which finds them on SLURM and notices when one is
 gone. Members do not speak to each other, so every process compiles its share for its own
 devices, and what crosses between processes is data of the hosts: decisions, measurements,
-checkpoints, results. It takes one connection from process 0 to each of the others. Waiting
-there may last as long as a stage of process 0 does, and needs no device memory; a collective
-of XLA would give up meanwhile, and hold the whole batch on every device.
+checkpoints, results. It takes one connection from process 0 to each of the others, on which
+the others may wait for as long as a stage of process 0 lasts. An all-gather of XLA would need
+room for the whole batch on every device, and all devices for every decision.
 """
 
 import contextlib
