@@ -1,5 +1,6 @@
 """Network architectures (flax.linen), whole and layer by layer."""
 
+from lib.models import normalisation
 from lib.models.blocks import Block, apply, blocks, count, init, weight_matrices
 from lib.models.bottleneck import VIB
 from lib.models.cnn import CNN
@@ -23,5 +24,6 @@ __all__ = [
   "count",
   "init",
   "kernel_and_bias",
+  "normalisation",
   "weight_matrices",
 ]
