@@ -12,6 +12,7 @@ into pieces that can be applied alone, for what is measured layer by layer.
 ('layer_2', (1024,), (10,))
 """
 
+from lib.models import normalisation
 from lib.models.blocks import Block, apply, blocks, count, init, weight_matrices
 from lib.models.bottleneck import VIB
 from lib.models.cnn import CNN
@@ -35,5 +36,6 @@ __all__ = [
   "count",
   "init",
   "kernel_and_bias",
+  "normalisation",
   "weight_matrices",
 ]

@@ -1,5 +1,8 @@
-"""Robustness of classifiers: adversarial examples, universal perturbations, Jacobians."""
+"""Robustness of classifiers: adversarial examples, universal perturbations, Jacobians,
+corruptions of images.
+"""
 
+from lib.robustness import corruptions
 from lib.robustness.attacks import bim, fgsm, pgd
 from lib.robustness.balls import project, project_l2, project_linf, project_perturbation
 from lib.robustness.jacobians import (
@@ -28,6 +31,7 @@ __all__ = [
   "Training",
   "bim",
   "centre_outputs",
+  "corruptions",
   "evasion_rate",
   "fgsm",
   "jacobian",

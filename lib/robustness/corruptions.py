@@ -174,16 +174,17 @@ def plasma(key, n, size, decay):
   Sums of bilinearly interpolated white noise on grids of 2, 4, 8, … points a side: the look of
   the diamond-square algorithm, whose mid-points move by a step divided by `decay` every level.
   """
-  total, points, level = 0.0, 2, 0
-  axis = jnp.arange(size)
-  while points < 2 * size:
-    noise = jax.random.uniform(
-      jax.random.fold_in(key, level), (n, points + 1, points + 1, 1), minval=-1.0
-    )
-    place = jnp.broadcast_to(axis * points / size, (n, size, size))
-    field = _sample(noise, jnp.swapaxes(place, 1, 2), place)[..., 0]
-    total = total + field / decay**level
-    points, level = 2 * points, level + 1
+  grids = [2]
+  while 2 * grids[-1] < 2 * size:
+    grids.append(2 * grids[-1])
+  ends = np.cumsum([(points + 1) ** 2 for points in grids])
+  noises = jnp.split(jax.random.uniform(key, (n, ends[-1]), minval=-1.0), ends[:-1], 1)
+  total, axis = 0.0, np.arange(size)
+  for level, (points, noise) in enumerate(zip(grids, noises, strict=True)):
+    # Linear interpolation in both directions, as two products with hat functions.
+    hats = jnp.maximum(0, 1 - jnp.abs(axis[:, None] * points / size - np.arange(points + 1)))
+    noise = noise.reshape(n, points + 1, points + 1)
+    total = total + jnp.einsum("ya,nab,xb->nyx", hats, noise, hats) / decay**level
   low = total.min((1, 2), keepdims=True)
   return (total - low) / (total.max((1, 2), keepdims=True) - low)
 
@@ -253,13 +254,14 @@ def contrast(key, x, factor):
 
 
 def _box(old, new):
-  """Resampling matrix (new, old): the mean over each new pixel's interval."""
-  edges = np.arange(new + 1) * old / new
-  overlap = np.minimum(edges[1:, None], np.arange(1, old + 1)) - np.maximum(
-    edges[:-1, None], np.arange(old)
-  )
-  overlap = np.maximum(overlap, 0)
-  return jnp.asarray(overlap / overlap.sum(1, keepdims=True), jnp.float32)
+  """Resampling matrix (new, old) of Pillow's box filter.
+
+  The mean of the old pixels whose centres lie in a new pixel; the nearest one in enlarging.
+  """
+  centres = (np.arange(new)[:, None] + 0.5) * old / new
+  distance = (np.arange(old) + 0.5 - centres) / max(1.0, old / new)
+  inside = (distance > -0.5) & (distance <= 0.5)
+  return jnp.asarray(inside / inside.sum(1, keepdims=True), jnp.float32)
 
 
 def pixelate(key, x, factor):

