@@ -38,7 +38,7 @@ def get_config(preset="default"):
   """The four kinds of networks of Table 1, trained anew for ten seeds, and controls.
 
   Expect all constants exact, first estimates 1.3 (Iris) to 6 times too large, an order of
-  magnitude fewer sub-problems than the printed algorithm, and about three minutes on two CPU
+  magnitude fewer sub-problems than the printed algorithm, and about two minutes on two CPU
   cores.
 
   With `network` set, one network of the user's instead: lower and upper bound on a box.

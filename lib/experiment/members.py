@@ -35,6 +35,9 @@ PyTree = Any
 Key = str | tuple[str, ...]
 _AXIS = "members"
 _CACHE = 2**21  # bytes of state that a group of members should take on a CPU
+# Batched LAPACK calls on several CPU devices stand still forever: XLA (JAX 0.10) cuts the batch
+# into tasks for the thread pool that the devices run on. A call of one matrix does not.
+_LAPACK = "@lapack_"
 _CHUNKS = 20  # compiled chunks in which a batch's steps run, unless the program says
 
 
@@ -257,8 +260,11 @@ class _Batches:
 
   # --- compiled functions
 
-  def _batched(self, name: str, length: int):
-    """The batched function: values and operands, then what else it maps over."""
+  def _batched(self, name: str, length: int, in_turn: bool = False):
+    """The batched function: values and operands, then what else it maps over.
+
+    Its members are vmapped, or go one after the other (`in_turn`).
+    """
     program, config = self.program, self.config
 
     def init(values, operands):
@@ -275,8 +281,11 @@ class _Batches:
       "advance": (advance, 1, (2,)),
       "finish": (finish, 2, ()),
     }[name]
-    batched = jax.vmap(function, in_axes=(0, None, *[0] * mapped))
-    if name == "advance":
+    if in_turn:
+      batched = _one_by_one(function)
+    else:
+      batched = jax.vmap(function, in_axes=(0, None, *[0] * mapped))
+    if name == "advance" and not in_turn:
       batched = _in_groups(batched, self._group())
     if self.mesh.size > 1:
       batched = jax.shard_map(
@@ -318,6 +327,8 @@ class _Batches:
         arguments.append(self._history_like(self.steps))
       with self.ctx.clock.compiling():
         lowered = self._batched(name, length).lower(*arguments)
+        if self.mesh.size > 1 and _LAPACK in lowered.as_text():
+          lowered = self._batched(name, length, in_turn=True).lower(*arguments)
         known[key] = lowered.compile(compiler_options()), lowered.out_info
     return known[key]
 
@@ -538,6 +549,15 @@ def _deal(count: int, devices: Sequence[int]) -> list[int]:
     free = [i for i, number in enumerate(devices) if used[i] < number]
     used[min(free, key=lambda i: used[i])] += 1
   return used
+
+
+def _one_by_one(function: Callable) -> Callable:
+  """`function(value, operands, *state)` of each member, in a loop."""
+
+  def run(values, operands, *state):
+    return lax.map(lambda one: function(one[0], operands, *one[1:]), (values, *state))
+
+  return run
 
 
 def _in_groups(batched: Callable, group: int) -> Callable:

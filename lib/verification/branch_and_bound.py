@@ -145,14 +145,18 @@ def search(
     frontier_limit: how many stay open. Beyond it those with the smallest bounds are dropped
       and the largest of their bounds kept, so that `upper` remains valid.
     node_limit: how many sub-problems are bounded in all.
-    time_limit: seconds for this call.
+    time_limit: seconds for this call, exceeded by no more than a sub-problem or so: batches
+      are cut to what the last one's pace leaves time for.
     stop: asked after every round; anything true ends the search.
   """
   began, before = time.perf_counter(), float(state.seconds)
+  now = pace = 0.0  # seconds so far, and of the last round for each sub-problem split
   while not finished(state, factor, tolerance):
     count = min(batch, max(1, len(state.bounds) // 2))
     if node_limit is not None and state.bounded >= node_limit:
       break
+    if time_limit is not None and pace:  # what is left of the time, not a whole batch
+      count = min(count, max(1, int((time_limit - now) / pace)))
     best = np.argsort(-state.bounds, kind="stable")[:count]
     rest = np.ones(len(state.bounds), bool)
     rest[best] = False
@@ -170,7 +174,8 @@ def search(
       state = _absorb(state, children, bounds, solutions, factor)
     if frontier_limit is not None and len(state.bounds) > frontier_limit:
       state = _drop(state, frontier_limit)
-    now = time.perf_counter() - began
+    last, now = now, time.perf_counter() - began
+    pace = (now - last) / count
     state = _record(state._replace(seconds=np.float64(before + now)))
     if stop(state) or (time_limit is not None and now >= time_limit):
       break

@@ -127,7 +127,7 @@ def lipschitz_constant(
     p: of the norm; 1, 2 and ∞ can become exact, for other p the bounds are certified but
       need not meet.
     factor: stop when upper ≤ factor · lower.
-    time_limit: seconds; a batch that was begun is finished.
+    time_limit: seconds; a sub-problem that was begun is finished.
     node_limit: sub-problems; the last batch may exceed it.
     activation: see `as_network`.
     batch: sub-problems split at once.

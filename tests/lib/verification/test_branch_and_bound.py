@@ -92,6 +92,20 @@ def test_factor_and_what_is_dropped_stay_valid(factor):
     assert len(state.bounds) <= 3 and state.lower <= truth + 1e-9 <= state.upper + 2e-9
 
 
+def test_time_limit_cuts_batches(monkeypatch):
+  problem, root = knapsack(*instance(2))
+  clock = [0.0]
+  monkeypatch.setattr(bab.time, "perf_counter", lambda: clock[0])
+
+  def slow(nodes, lower):
+    clock[0] += bab.size(nodes)  # a second for each
+    return problem.split(nodes, lower)
+
+  start = bab.start(problem, root)
+  state = bab.search(problem._replace(split=slow), start, batch=64, time_limit=20.0)
+  assert not bab.finished(state) and state.seconds == 20 == state.expanded
+
+
 def test_stops_when_asked():
   problem, root = knapsack(*instance(1))
   state = bab.search(problem, bab.start(problem, root), time_limit=0.0)
