@@ -24,6 +24,7 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 from ml_collections import ConfigDict
 
+from lib import numerics
 from lib.experiment import configs, rundir
 from lib.experiment.checkpoint import Checkpoints, plain, plain_shapes, typed
 from lib.experiment.compilation import compiler_options
@@ -35,9 +36,6 @@ PyTree = Any
 Key = str | tuple[str, ...]
 _AXIS = "members"
 _CACHE = 2**21  # bytes of state that a group of members should take on a CPU
-# Batched LAPACK calls on several CPU devices stand still forever: XLA (JAX 0.10) cuts the batch
-# into tasks for the thread pool that the devices run on. A call of one matrix does not.
-_LAPACK = "@lapack_"
 _CHUNKS = 20  # compiled chunks in which a batch's steps run, unless the program says
 
 
@@ -327,7 +325,8 @@ class _Batches:
         arguments.append(self._history_like(self.steps))
       with self.ctx.clock.compiling():
         lowered = self._batched(name, length).lower(*arguments)
-        if self.mesh.size > 1 and _LAPACK in lowered.as_text():
+        if self.mesh.size > 1 and numerics.batched_lapack(lowered.as_text()):
+          # It could stand still: see `lib.numerics.one_at_a_time`.
           lowered = self._batched(name, length, in_turn=True).lower(*arguments)
         known[key] = lowered.compile(compiler_options()), lowered.out_info
     return known[key]

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
+from lib import numerics
 from lib.dynamics import couplings, integrate, lagrangean, nonlinearities, trajectories
 from projects.lagrangean import networks
 
@@ -117,6 +118,7 @@ def levenberg_marquardt(residuals, x, iterations: int):
   Returns:
     (x, |r|²/2, kept).
   """
+  solve = numerics.one_at_a_time(jnp.linalg.solve)
 
   def both(x):
     r, kept = residuals(x)
@@ -125,7 +127,7 @@ def levenberg_marquardt(residuals, x, iterations: int):
   def step(carry, _):
     (x, gram, slope, cost, _), damping = carry
     scale = jnp.diag(gram) + 1e-12
-    trial = x - jnp.linalg.solve(gram + damping * jnp.diag(scale), slope)
+    trial = x - solve(gram + damping * jnp.diag(scale), slope)
     jacobian, (r, kept) = jax.jacfwd(both, has_aux=True)(trial)
     new = trial, jacobian.T @ jacobian, jacobian.T @ r, 0.5 * r @ r, kept
     better = new[3] < cost  # False for NaN

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lib import numerics
 from lib.dynamics import (
   hamiltonian,
   integrate,
@@ -93,13 +94,13 @@ def volume(config, operands):
   start = hamiltonian.Variation(x, eye)
   both = integrate(joint, (start, cloud), times, method="gauss4", **options).final
   explicit = integrate(along, start, times, method="rk4", **options).final
-  found = {}
+  found, determinant = {}, numerics.one_at_a_time(jnp.linalg.det)
   for method, end in (("gauss4", both[0]), ("rk4", explicit)):
     jacobian = end.tangents.T
-    found[f"volume_{method}"] = jnp.abs(jnp.linalg.det(jacobian) - 1)
+    found[f"volume_{method}"] = jnp.abs(determinant(jacobian) - 1)
     found[f"symplectic_{method}"] = hamiltonian.symplectic_error(jacobian)
   sides = (both[1][: 2 * n] - both[1][2 * n :]) / (2 * distance)
-  found["cloud"] = jnp.abs(jnp.linalg.det(sides) - 1)
+  found["cloud"] = jnp.abs(determinant(sides) - 1)
   return found
 
 

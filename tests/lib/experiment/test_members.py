@@ -1,6 +1,8 @@
 """The members engine: grids, batches that fit a budget, devices, memory running out."""
 
 import json
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -219,3 +221,50 @@ def test_stage_is_computed_once(tmp_path):
   (tmp_path / "checkpoints/numbers/result.npz").write_bytes(b"PK\x03\x04 truncated")
   Context(tmp_path).stage("numbers", compute)
   assert len(calls) == 2
+
+
+_LAPACK = """
+import sys
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+from lib.experiment import Context, Program
+
+jax.config.update("jax_num_cpu_devices", 2)
+program = Program(
+  lambda config, matrix: matrix + config.scale * jnp.eye(4),
+  lambda config, matrix, state: (state + matrix, {"determinant": jnp.linalg.det(state)}),
+  lambda config, matrix, state, history: history,
+  steps=lambda config: 3,
+)
+matrix = np.random.default_rng(0).standard_normal((4, 4)).astype(np.float32)
+scales = [0.5, 1.0, 2.0, 4.0]
+found = Context(sys.argv[1]).members(
+  "d", program, ConfigDict({"scale": 1.0}), matrix, {"scale": scales}
+)
+for i, scale in enumerate(scales):
+  for k in range(3):
+    expected = np.linalg.det((k + 1) * matrix + scale * np.eye(4))
+    np.testing.assert_allclose(found["determinant"][i, k], expected, rtol=1e-3, atol=1e-3)
+calls = [line for text in programs for line in text.splitlines() if "lapack_" in line]
+print(len(jax.devices()), len(calls) > 0, any("f32[2,4,4]" in line for line in calls))
+"""
+
+
+def test_members_with_lapack_calls_go_in_turn(tmp_path):
+  """On several devices a batch of such calls could stand still; the numbers are the same."""
+  watch = """
+import lib.experiment.members as members
+programs, original = [], members._Batches._compiled
+def compiled(self, name, length=0):
+  known = original(self, name, length)
+  programs.append(known[0].as_text())
+  return known
+members._Batches._compiled = compiled
+"""
+  done = subprocess.run(
+    [sys.executable, "-c", watch + _LAPACK, str(tmp_path)], capture_output=True, text=True
+  )
+  assert done.returncode == 0, done.stderr
+  assert done.stdout.split() == ["2", "True", "False"]  # no call with both its members
