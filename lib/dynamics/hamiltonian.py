@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from lib.dynamics import trajectories
+from lib.dynamics import linear_algebra, trajectories
 from lib.dynamics.gauss import Field, PyTree
 
 Scalar = Callable[..., jax.Array]
@@ -85,7 +85,7 @@ def first_order_velocity(lagrangean: Scalar, q):
   def equations(velocity):
     return euler_lagrange(lagrangean, q, velocity, zero)
 
-  return jnp.linalg.solve(jax.jacfwd(equations)(zero), -equations(zero))
+  return linear_algebra.solve(jax.jacfwd(equations)(zero), -equations(zero))
 
 
 # --- real coordinates and what the flow does to volumes --------------------------------------

@@ -12,7 +12,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from lib.dynamics import couplings, integrate, lagrangean, nonlinearities, trajectories
+from lib.dynamics import (
+  couplings,
+  integrate,
+  lagrangean,
+  linear_algebra,
+  nonlinearities,
+  trajectories,
+)
 from projects.lagrangean import networks
 
 STRENGTH, EXPONENT = 1.0, -0.5
@@ -125,7 +132,7 @@ def levenberg_marquardt(residuals, x, iterations: int):
   def step(carry, _):
     (x, gram, slope, cost, _), damping = carry
     scale = jnp.diag(gram) + 1e-12
-    trial = x - jnp.linalg.solve(gram + damping * jnp.diag(scale), slope)
+    trial = x - linear_algebra.solve(gram + damping * jnp.diag(scale), slope)
     jacobian, (r, kept) = jax.jacfwd(both, has_aux=True)(trial)
     new = trial, jacobian.T @ jacobian, jacobian.T @ r, 0.5 * r @ r, kept
     better = new[3] < cost  # False for NaN

@@ -9,6 +9,7 @@ from lib.dynamics import (
   integrate,
   invariants,
   lagrangean,
+  linear_algebra,
   nonlinearities,
   rate_networks,
   splitting,
@@ -96,10 +97,10 @@ def volume(config, operands):
   found = {}
   for method, end in (("gauss4", both[0]), ("rk4", explicit)):
     jacobian = end.tangents.T
-    found[f"volume_{method}"] = jnp.abs(jnp.linalg.det(jacobian) - 1)
+    found[f"volume_{method}"] = jnp.abs(linear_algebra.det(jacobian) - 1)
     found[f"symplectic_{method}"] = hamiltonian.symplectic_error(jacobian)
   sides = (both[1][: 2 * n] - both[1][2 * n :]) / (2 * distance)
-  found["cloud"] = jnp.abs(jnp.linalg.det(sides) - 1)
+  found["cloud"] = jnp.abs(linear_algebra.det(sides) - 1)
   return found
 
 
