@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from lib import numerics
 from lib.dynamics import trajectories
 from lib.dynamics.gauss import Field, PyTree
 
@@ -85,7 +86,8 @@ def first_order_velocity(lagrangean: Scalar, q):
   def equations(velocity):
     return euler_lagrange(lagrangean, q, velocity, zero)
 
-  return jnp.linalg.solve(jax.jacfwd(equations)(zero), -equations(zero))
+  solve = numerics.one_at_a_time(jnp.linalg.solve)
+  return solve(jax.jacfwd(equations)(zero), -equations(zero))
 
 
 # --- real coordinates and what the flow does to volumes --------------------------------------

@@ -23,6 +23,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lib import numerics
 from lib.dynamics import couplings, hamiltonian
 from lib.dynamics.couplings import Coupling
 from lib.dynamics.nonlinearities import Nonlinearity
@@ -204,7 +205,7 @@ def linear_flow(omega: Array, drive: Array | None = None) -> Callable:
 
   z(h) = e^{−iΩh} z + (e^{−iΩh} − 1) Ω^{-1} I,   with the limit −i h I where Ω is singular.
   """
-  values, vectors = jnp.linalg.eigh(omega)
+  values, vectors = numerics.one_at_a_time(jnp.linalg.eigh)(omega)
   drive = jnp.zeros(omega.shape[-1]) if drive is None else drive
   forced = vectors.conj().T @ drive.astype(vectors.dtype)
 

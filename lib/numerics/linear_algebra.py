@@ -15,8 +15,9 @@ def one_at_a_time(function: Callable) -> Callable:
 
   Batched LAPACK calls (`jnp.linalg.solve`, `det`, `svd`, `eigh`, …) in a program of several
   CPU devices can stand still for ever: XLA cuts the batch into tasks for the thread pool that
-  the devices themselves run on (JAX 0.10). Calls of one matrix do not. There is no gradient
-  in reverse mode.
+  the devices themselves run on and waits for them there (JAX 0.10.2, `ParallelBatchMap` in
+  jaxlib/cpu/lapack_kernels.cc). Calls of one matrix do not. There is no gradient in reverse
+  mode.
   """
   in_turn = jax.custom_batching.sequential_vmap(function)
 
