@@ -93,6 +93,20 @@ def _plain_on_cpu(x, padding, options) -> bool:
   )
 
 
+_OUTPUTS = 48  # columns that a matrix product should have at least, to run at a good rate
+
+
+def _block(width: int, channels: int, stride: int) -> int:
+  """Neighbouring outputs of a row that are computed as one, a divisor of the width."""
+  if stride > 1:
+    return 1
+  return next(b for b in range(1, width + 1) if width % b == 0 and _enough(b, width, channels))
+
+
+def _enough(block, width, channels):
+  return block * channels >= _OUTPUTS or block == width
+
+
 def product_of_patches(x, kernel, strides, padding, *, dimension_numbers, **options):
   """The same convolution as one matrix product of the patches with the kernel.
 
@@ -101,9 +115,11 @@ def product_of_patches(x, kernel, strides, padding, *, dimension_numbers, **opti
   On the CPU backend this is the faster form for small networks of which many are trained at
   once: under `vmap` over parameters a convolution becomes a grouped one, which XLA runs as
   plain loops, and its second derivative (a penalty of an input gradient) has no fast layout in
-  a loop. A product stays a product under every transformation, forward mode too.
-  It needs the memory of height · width copies of the input; elsewhere, and for dilated or
-  grouped convolutions, this function is the original.
+  a loop. A product stays a product under every transformation, forward mode too. Where there
+  are few output channels, several neighbouring outputs share a patch wide enough for all of
+  them: a banded matrix takes the place of the kernel, more operations but fewer copies of the
+  input, which is what such a layer waits for. Elsewhere, and for dilated or grouped
+  convolutions, this function is the original.
 
   Args:
     x, kernel, strides, padding, dimension_numbers, **options: as `conv_general_dilated`.
@@ -113,11 +129,26 @@ def product_of_patches(x, kernel, strides, padding, *, dimension_numbers, **opti
       x, kernel, strides, padding, dimension_numbers=dimension_numbers, **options
     )
   x = jnp.pad(x, ((0, 0), *((int(low), int(high)) for low, high in padding), (0, 0)))
-  (height, width), (down, right) = kernel.shape[:2], strides
-  rows, columns = (x.shape[1] - height) // down, (x.shape[2] - width) // right
-  patches = [
-    x[:, i : i + rows * down + 1 : down, j : j + columns * right + 1 : right]
-    for i in range(height)
-    for j in range(width)
+  height, width, inputs, outputs = kernel.shape
+  down, right = strides
+  rows = (x.shape[1] - height) // down + 1
+  columns = (x.shape[2] - width) // right + 1
+  block = _block(columns, outputs, right)
+  if block == 1:
+    patches = [
+      x[:, i : i + (rows - 1) * down + 1 : down, j : j + (columns - 1) * right + 1 : right]
+      for i in range(height)
+      for j in range(width)
+    ]
+    return jnp.concatenate(patches, -1) @ kernel.reshape(-1, outputs)
+
+  reach = block + width - 1  # input columns that a block of outputs sees
+  bands = [x[:, :, j : j + reach] for j in range(0, columns, block)]
+  bands = jnp.stack(bands, 2).reshape(len(x), x.shape[1], -1, reach * inputs)
+  patches = [bands[:, i : i + (rows - 1) * down + 1 : down] for i in range(height)]
+  shifted = [
+    jnp.pad(kernel, ((0, 0), (j, reach - width - j), (0, 0), (0, 0))) for j in range(block)
   ]
-  return jnp.concatenate(patches, -1) @ kernel.reshape(-1, kernel.shape[-1])
+  banded = jnp.stack(shifted, 3).reshape(height * reach * inputs, block * outputs)
+  y = jnp.concatenate(patches, -1) @ banded
+  return y.reshape(len(x), rows, columns, outputs)

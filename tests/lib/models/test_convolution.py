@@ -23,6 +23,7 @@ FORMS = (convolution.conv_general_dilated, convolution.product_of_patches)
     ((7, 9), (3, 3), (2, 2), ((1, 1), (1, 1))),
     ((8, 8), (1, 1), (2, 2), ((0, 0), (0, 0))),
     ((9, 7), (2, 4), (3, 1), ((0, 2), (1, 0))),
+    ((6, 40), (3, 5), (2, 1), ((0, 1), (2, 2))),  # four blocks of 10 outputs, stepping down
   ],
 )
 def test_value_and_gradients(size, kernel, stride, padding, form):
