@@ -19,7 +19,8 @@ def one_at_a_time(function: Callable) -> Callable:
   jaxlib/cpu/lapack_kernels.cc). Calls of one matrix do not. There is no gradient in reverse
   mode.
   """
-  in_turn = jax.custom_batching.sequential_vmap(function)
+  # Without a signature, whose defaults would become arrays.
+  in_turn = jax.custom_batching.sequential_vmap(lambda *arguments: function(*arguments))
 
   @functools.wraps(function)
   def call(*arguments):

@@ -13,7 +13,13 @@ def _lowered(function, *arguments):
 
 
 @pytest.mark.parametrize(
-  "function", [jnp.linalg.det, jnp.linalg.inv, lambda a: jnp.linalg.svd(a, compute_uv=False)]
+  "function",
+  [
+    jnp.linalg.det,
+    jnp.linalg.inv,
+    lambda a: jnp.linalg.svd(a, compute_uv=False),
+    lambda a: jnp.linalg.eigh(a + a.T).eigenvalues,
+  ],
 )
 def test_one_at_a_time_equals_numpy(function):
   matrices = np.random.default_rng(0).standard_normal((5, 4, 4)).astype(np.float32)
