@@ -39,7 +39,7 @@ def test_the_file_is_valid_small_and_as_executed(name):
   assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
   outputs = [output for cell in code for output in cell.outputs]
   assert any("image/png" in output.get("data", {}) for output in outputs)
-  assert {output.output_type for output in outputs} <= {"stream", "display_data"}
+  assert {output.output_type for output in outputs} <= {"stream", "execute_result"}
   assert all(output.get("name") != "stderr" for output in outputs)
   assert any("assert" in cell.source for cell in code)
   assert all("execution" not in cell.metadata for cell in code)
