@@ -151,7 +151,8 @@ def step(config, operands, state):
   state, losses = lax.scan(
     lambda state, rows: minibatch(config, operands, state, rows), state._replace(key=key), rows
   )
-  return state, {"train_loss": losses.mean(), "spread": spread(state.params)}
+  apart = {f"spread_{name}": value for name, value in spread(state.params).items()}
+  return state, {"train_loss": losses.mean(), **apart}
 
 
 def finish(config, operands, state, history):
@@ -161,7 +162,7 @@ def finish(config, operands, state, history):
     "params": {**state.params, "layers": dict(enumerate_text(state.params["layers"]))},
     "running": dict(enumerate_text([s._asdict() for s in state.running])),
     "train_loss": history["train_loss"],
-    "spread": history["spread"],
+    "spread": {name: history[f"spread_{name}"] for name in ("scale", "shift")},
   }
 
 
