@@ -153,9 +153,9 @@ def main() -> None:
       line = f"{processes} x {total // processes} devices: {plain:.3f} s"
       line += f" ({best:.3f} to {max(times['plain']):.3f})"
       line += f", a checkpoint {1e3 * (saving - plain) / 19:.0f} ms"
-      print(
-        line + (f", {plain / alone:.3f} of one process" if processes > 1 else ""), flush=True
-      )
+      if processes > 1:
+        line += f"; {plain / alone[0]:.3f} of one process, the best {best / alone[1]:.3f}"
+      print(line, flush=True)
 
 
 if __name__ == "__main__":

@@ -186,19 +186,28 @@ class Processes:
     return status
 
   def _leave(self, status: int, message: str, orderly: bool) -> None:
-    """Says how this process ends, and waits until the others have heard it and closed."""
-    report = json.dumps({"ended": message, "status": status, "orderly": orderly}).encode()
-    if self.writer or not orderly:
+    """Says how this process ends, and waits until the others have heard it and closed.
+
+    One that process 0 has ended, or that says nothing of its own, closes at once.
+    """
+    if self.writer or message:
+      report = json.dumps({"ended": message, "status": status, "orderly": orderly}).encode()
       for connection in self._connections:
         with contextlib.suppress(OSError):
           connection.send_bytes(report)
       deadline = time.monotonic() + self.timeout_s
       for connection in self._connections:
-        with contextlib.suppress(EOFError, OSError):
+        with contextlib.suppress(Ended, EOFError, OSError):
           while connection.poll(max(0.0, deadline - time.monotonic())):
-            connection.recv_bytes()  # of a process that does not know yet
+            self._drop(connection)  # of a process that does not know yet
     for connection in self._connections:
       connection.close()
+
+  def _drop(self, connection) -> None:
+    """Reads a message away; raises `Ended` when it is the other's last one."""
+    message = connection.recv_bytes()
+    if message.startswith(b'{"ended"'):
+      raise Ended("")
 
   def _not_alone(self, where: str) -> None:
     if self._alone is not None:

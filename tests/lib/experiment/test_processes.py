@@ -106,6 +106,26 @@ def test_a_closed_connection_is_a_lost_process():
   assert isinstance(found[1], Ended) and found[1].status == processes.LOST
 
 
+@pytest.mark.parametrize("failing", [0, 1, 2])
+def test_the_end_of_one_ends_all_without_a_wait(failing):
+  def one(group):
+    try:
+      if group.index == failing:
+        group._leave(2, "" if group.writer else "full", orderly=False)
+        return 2, ""
+      group.agree("here")
+    except Ended as ended:
+      group._leave(ended.status, "" if group.writer else str(ended), ended.orderly)
+      return ended.status, str(ended)
+
+  started = time.monotonic()
+  found = _together(3, one)
+  assert time.monotonic() - started < 10  # the bound of the wait is 60
+  assert [status for status, _ in found] == [2, 2, 2]
+  assert found[0][1] == ("full" if failing else "")  # the others hear no reason twice
+  assert found[1][1] == found[2][1] == ""
+
+
 def test_members_cannot_be_asked_for_inside_a_stage():
   found = _together(2, lambda p: p.first_alone("stage", lambda: p.agree("members")))
   assert "'members' is asked for inside 'stage'" in str(found[0])
