@@ -12,8 +12,8 @@ from jax import lax
 from lib import calibration, data, losses, models, training
 from lib.data import mixtures
 from lib.experiment import Program, UserError, bind
-from lib.metrics import calibration as measure
 from lib.metrics import binning, density
+from lib.metrics import calibration as measure
 from projects.csls import methods
 
 SYNTHETIC = "hierarchical"
