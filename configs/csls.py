@@ -1,9 +1,9 @@
 """Liu and JaJa, Class-Similarity Based Label Smoothing for Confidence Calibration (2021).
 
 The default trains an MLP on hierarchical Gaussian classes, whose posterior is known; 8 paired
-seeds of 39 kinds of labels take 4 minutes on two cores. `digits` has the scikit-learn digits,
-where no names of classes are embedded; `paper` is CIFAR-100 with the network that the text's
-"{16, 16, 32, 64} filters" describe literally (a wide residual network of width 1).
+seeds of 39 kinds of labels. `digits` has the scikit-learn digits, whose class names have no
+embedding; `paper` is CIFAR-100 with the network that the text's "{16, 16, 32, 64} filters"
+describe literally (a wide residual network of width 1).
 """
 
 from ml_collections import ConfigDict

@@ -148,7 +148,7 @@ def test_a_cluster_task_that_loses_its_place_goes_on_from_its_checkpoint(tmp_pat
   assert len(workers) == count
   for worker in workers:
     os.kill(worker, signal.SIGUSR2)  # what SLURM sends before it takes the place
-  assert job.result() == 0
+  assert job.results() == [0] * count
   assert task.finished
   assert "the same command goes on from there" in task.log.read_text()  # it saved and left
   assert sweep.summarise([task], tmp_path) == 0
