@@ -82,7 +82,7 @@ def measure_help() -> None:
   names = sorted(path.stem for path in (ROOT / "launch").glob("*.py"))
   sources = {name: (ROOT / "launch" / f"{name}.py").read_text("utf-8") for name in names}
   commands = [[f"projects.{name}.main", "--help"] for name in sorted(projects())]
-  commands += [[f"launch.{n}", "--help"] for n in names if "__main__" in sources[n]]
+  commands += [[f"launch.{n}", "--help"] for n in names if '"__main__":' in sources[n]]
   for command in [["projects"], *commands]:
     print(f"{run('-m', *command)[0]:.2f} s: python -m {' '.join(command)}", flush=True)
 

@@ -77,7 +77,8 @@ class Closed:
 
   def open(self):
     """Undoes it."""
-    for path, mode in self._closed:
+    while self._closed:
+      path, mode = self._closed.pop()
       path.chmod(mode)
 
 
