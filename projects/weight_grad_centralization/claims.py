@@ -62,7 +62,7 @@ def metrics(results):
   """Flat numbers for results.json."""
   flat = {}
   for network in ("plain", "batch_norm"):
-    for optimizer, rows in results[network].items():
+    for optimizer, rows in results.get(network, {}).items():
       for row in rows:
         values = accuracy(results, optimizer, row, network)
         name = f"{network}/{optimizer}/{row}"
@@ -83,7 +83,9 @@ def _compare(results, optimizer, a, b, network="plain", **options):
   """Row a exceeds row b (a name, or a pair (network, name)), paired."""
   other = b if isinstance(b, tuple) else (network, b)
   needed = ((network, a), other)
-  rows = {(n, row) for n in ("plain", "batch_norm") for row in results[n].get(optimizer, {})}
+  rows = {
+    (n, row) for n in ("plain", "batch_norm") for row in results.get(n, {}).get(optimizer, {})
+  }
   if missing := [f"{row} ({n})" for n, row in needed if (n, row) not in rows]:
     return check.not_tested(f"{' and '.join(missing)} with {optimizer} was not run.")
   if len(results["seeds"]) < 2:
@@ -357,7 +359,7 @@ CLAIMS = (
 def table(results, network, optimizer):
   """Rows with mean and 95 % half-width, for figures."""
   found = {}
-  for row in results[network].get(optimizer, {}):
+  for row in results.get(network, {}).get(optimizer, {}):
     interval = statistics.mean_interval(accuracy(results, optimizer, row, network))
     half = (interval.high - interval.low) / 2
     found[row] = interval.mean, half if np.isfinite(half) else 0.0

@@ -13,7 +13,7 @@ _NETWORKS = {"plain": "without batch normalisation", "batch_norm": "with batch n
 
 def accuracies(results):
   """All rows with both optimisers, the paper's CIFAR-10 numbers beside them as gains."""
-  networks = [name for name in _NETWORKS if results[name]]
+  networks = [name for name in _NETWORKS if results.get(name)]
   rows = {name: list(next(iter(results[name].values()))) for name in networks}
   tallest = max(len(found) for found in rows.values())
   fig, axes = plotting.figure(ncols=len(networks), height=0.19 * tallest + 1.0, squeeze=False)
