@@ -44,6 +44,7 @@ PRESETS = {
     "kmeans.iterations": 4,
     "kmeans.restarts": 2,
     "timing.repeats": 0,
+    "variants": ("flat",),
   },
   # The paper's network, radii and data; the clusters are fitted to a sixth of the training set.
   "paper": {

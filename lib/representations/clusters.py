@@ -62,9 +62,7 @@ def _plus_plus(key, x, k, largest):
   return lax.scan(draw, start, numbered)[0][1]
 
 
-def kmeans(
-  key, x, k, *, largest: int, iterations: int = 30, restarts: int = 4
-) -> Clusters:
+def kmeans(key, x, k, *, largest: int, iterations: int = 30, restarts: int = 4) -> Clusters:
   """k-means by Lloyd's iteration from k-means++ centres, the best of several starts.
 
       c_j ← mean of the points nearest to c_j, and c_j as it was where there are none

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import chex
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from lib import numerics
 
@@ -76,8 +77,9 @@ def pca(
   width = min(dimensions + extra, rank)
   orthonormal = numerics.one_at_a_time(lambda a: jnp.linalg.qr(a)[0])
   basis = orthonormal(centred.T @ (centred @ jax.random.normal(key, (m, width))))
-  for _ in range(powers):
-    basis = orthonormal(centred.T @ (centred @ basis))  # of the rows, (m, width)
+  basis = lax.fori_loop(  # of the rows, (m, width)
+    0, powers, lambda _, basis: orthonormal(centred.T @ (centred @ basis)), basis
+  )
   seen = centred @ basis
   values, vectors = numerics.one_at_a_time(jnp.linalg.eigh)(seen.T @ seen / n)
   kept = min(dimensions, width)

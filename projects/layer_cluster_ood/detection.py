@@ -37,7 +37,9 @@ def _clustered_by_density(points, queries, min_samples, quantiles):
   train = np.where(found.labels_ < 0, noise, found.labels_)
   core = found.core_sample_indices_
   if len(core):
-    distance, index = neighbors.NearestNeighbors(n_neighbors=1).fit(points[core]).kneighbors(queries)
+    distance, index = (
+      neighbors.NearestNeighbors(n_neighbors=1).fit(points[core]).kneighbors(queries)
+    )
     asked = np.where(distance[:, 0] <= eps, train[core][index[:, 0]], noise)
   else:
     asked = np.full(len(queries), noise)
@@ -87,9 +89,7 @@ def nearest_centre(centres, places):
   return np.square(places[:, None] - shown).sum(-1).argmin(1)
 
 
-def scores(
-  *, layers, clustered, dbscan, imitated, train_labels, classes, predicted, variants
-):
+def scores(*, layers, clustered, dbscan, imitated, train_labels, classes, predicted, variants):
   """The plausibility of every query, max_c min_L cfrac(c), for each way to get there.
 
   Returns:
@@ -103,11 +103,15 @@ def scores(
   def members(way):
     """(clusters of training examples, of queries), lists over layers of (seeds, …)."""
     if way == "dbscan":
-      return [[dbscan[part][f"flat/{name}"] for name in layers] for part in ("train", "queries")]
+      return [
+        [dbscan[part][f"flat.{name}"] for name in layers] for part in ("train", "queries")
+      ]
     projection = way if way in ("tsne", "pca") else "umap"
     variant = way if way in ("pool", "global") else "flat"
     names = [
-      found if (found := f"{projection}:{variant}/{name}") in clustered else f"umap:flat/{name}"
+      found
+      if (found := f"{projection}:{variant}.{name}") in clustered
+      else f"umap:flat.{name}"
       for name in layers
     ]
     asked = [clustered[name]["queries"] for name in names]
@@ -128,7 +132,9 @@ def scores(
   plausible, kept = {}, None
   for way in ways:
     train, asked = members(way)
-    fractions = [_fractions([c[s] for c in train], train_labels, classes) for s in range(seeds)]
+    fractions = [
+      _fractions([c[s] for c in train], train_labels, classes) for s in range(seeds)
+    ]
     by_class = np.stack(
       [
         np.asarray(
@@ -168,11 +174,12 @@ def set_sizes(clusters_and_fractions, thresholds):
 def credibilities(votes, calibration_labels, count):
   """Deep k-NN's credibility of every query, (seeds, queries); the calibration set is last."""
   own = np.take_along_axis(
-    votes[:, count:], np.broadcast_to(calibration_labels[None, :, None], (len(votes), len(calibration_labels), 1)), -1
+    votes[:, count:],
+    np.broadcast_to(
+      calibration_labels[None, :, None], (len(votes), len(calibration_labels), 1)
+    ),
+    -1,
   )[..., 0]
   return np.stack(
-    [
-      np.asarray(representations.credibility(v, a)[1])
-      for v, a in zip(votes, own, strict=True)
-    ]
+    [np.asarray(representations.credibility(v, a)[1]) for v, a in zip(votes, own, strict=True)]
   )

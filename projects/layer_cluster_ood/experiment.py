@@ -58,7 +58,9 @@ def _natural(config, shape):
     raise UserError(
       f"natural.dataset has inputs of shape {found.info.input_shape}, dataset {shape}."
     )
-  left_out = [i for i, name in enumerate(found.info.class_names) if name in config.natural.without]
+  left_out = [
+    i for i, name in enumerate(found.info.class_names) if name in config.natural.without
+  ]
   found = data.scale(found) if found.info.maximum is not None else found
   inputs = found.test.inputs[~np.isin(found.test.targets, left_out)]
   if len(inputs) < config.test_examples:
@@ -74,7 +76,9 @@ def prepare(config):
   check(config)
   found = data.load(config.dataset)
   if found.info.task != "classification" or len(found.info.input_shape) != 3:
-    raise UserError(f"dataset is '{config.dataset}', but this project needs classes of images.")
+    raise UserError(
+      f"dataset is '{config.dataset}', but this project needs classes of images."
+    )
   if found.info.maximum is not None:
     found = data.scale(found)
   found = data.split(
@@ -84,9 +88,7 @@ def prepare(config):
     raise UserError(f"dataset has no {config.test_examples} test examples.")
   test = data.Examples(*(a[: config.test_examples] for a in found.test))
   splits = {"train": found.train, "calibration": found.validation, "test": test}
-  operands = {
-    name: training.Split(*map(jnp.asarray, part)) for name, part in splits.items()
-  }
+  operands = {name: training.Split(*map(jnp.asarray, part)) for name, part in splits.items()}
   return operands | {
     "natural": jnp.asarray(_natural(config, found.info.input_shape)),
     "classes": jnp.zeros((found.info.num_classes, 0)),
@@ -218,7 +220,7 @@ def codes(config, operands):
     if variant in config.variants:
       for layer, shape in shapes.items():
         if variant != "pool" or (len(shape) == 3 and min(shape[:2]) > 1):
-          found[f"{variant}/{layer}"] = (layer, variant)
+          found[f"{variant}.{layer}"] = (layer, variant)
   return found
 
 
@@ -277,16 +279,10 @@ def _count(config):
   return len(SETS) * config.test_examples + config.calibration_examples
 
 
-def votes(config, operands, points, queries):
-  """Deep k-NN's nonconformity of queries for every class, from {layer: vectors} of both."""
+def votes(config, operands, neighbours):
+  """Deep k-NN's nonconformity for every class, from (layers, queries, k) neighbours."""
   labels = operands["train"].labels[: config.fit_examples]
-  found = [
-    representations.nearest(queries[layer], points[layer], config.neighbours, exact=False)[1]
-    for layer in points
-  ]
-  return representations.nonconformity(
-    jnp.stack(found), labels, operands["classes"].shape[0]
-  )
+  return representations.nonconformity(neighbours, labels, operands["classes"].shape[0])
 
 
 def _look_up(config, operands, state):
@@ -301,16 +297,28 @@ def _look_up(config, operands, state):
     for name, (layer, variant) in codes(config, operands).items()
   }
   raw = {layer: vectors(a, "flat") for layer, a in found.items()}
-  flat = [f"flat/{layer}" for layer in raw]
+  flat = [f"flat.{layer}" for layer in raw]
   logits = found[list(found)[-1]]
+
+  def nearest(queries, points):
+    return representations.nearest(queries, points, config.neighbours, exact=False)[1]
+
   measured = {f"codes:{name}": value for name, value in projected.items()}
   measured |= {
-    "votes": votes(config, operands, state["raw"], raw),
+    "votes": votes(
+      config,
+      operands,
+      jnp.stack([nearest(a, state["raw"][layer]) for layer, a in raw.items()]),
+    ),
     "votes_of_codes": votes(
       config,
       operands,
-      {name: state["codes"][name] for name in flat},
-      {name: projected[name] for name in flat},
+      lax.map(
+        lambda pair: nearest(*pair),
+        tuple(
+          jnp.stack([table[name] for name in flat]) for table in (projected, state["codes"])
+        ),
+      ),
     ),
     "confidence": jax.nn.softmax(logits).max(1),
     "predicted": logits.argmax(1),
@@ -435,7 +443,9 @@ def _by_name(found, names, seeds):
 
 def _keys(seeds, names, offset):
   """A number for each member's key, unlike those of the networks themselves."""
-  return jnp.asarray([offset + 1000 * i + s for i in range(len(names)) for s in seeds], jnp.int32)
+  return jnp.asarray(
+    [offset + 1000 * i + s for i in range(len(names)) for s in seeds], jnp.int32
+  )
 
 
 def run(config, ctx):
@@ -539,7 +549,9 @@ def run(config, ctx):
     "silhouette": {name: found["silhouette"] for name, found in clustered.items()},
     "k": {name: found["k"] for name, found in clustered.items()},
     "scores": {name: clustered[f"umap:{name}"]["scores"] for name in flat},
-    "dbscan": {key: dbscan[key] for key in ("silhouette", "silhouette_clustered", "k", "noise")},
+    "dbscan": {
+      key: dbscan[key] for key in ("silhouette", "silhouette_clustered", "k", "noise")
+    },
     "tsne_divergence": {name: embedded[name]["tsne_divergence"] for name in flat},
     "bytes": timing.stored_bytes(config, shapes, operands["classes"].shape[0]),
     "example": {

@@ -1,6 +1,7 @@
 """What detection costs: wall time over the size of the training set, and what has to be kept."""
 
 import functools
+import itertools
 import math
 import time
 
@@ -27,7 +28,7 @@ def stored_bytes(config, shapes, classes):
   projections = sum(m * d + 2 * m for m in sizes)
   clusters = len(sizes) * largest * (2 + classes)
   widths = (d, *config.tsne.hidden, 2)
-  networks = len(sizes) * sum((a + 1) * b for a, b in zip(widths, widths[1:], strict=False))
+  networks = len(sizes) * sum((a + 1) * b for a, b in itertools.pairwise(widths))
   return {
     "clusters": 4 * np.array([projections + clusters, len(sizes) * (d + 2)]),
     "imitated": 4 * np.array([projections + clusters + networks, 0]),
@@ -78,9 +79,9 @@ def detector(way, config, capture, umap_numbers, classes):
     return jnp.stack([model["pca"][layer](a) for layer, a in found.items()])
 
   def decided(model, places):
-    clusters = jax.vmap(
-      lambda centres, p: representations.Clusters(centres, 0, 0)(p)
-    )(model["centres"], places)
+    clusters = jax.vmap(lambda centres, p: representations.Clusters(centres, 0, 0)(p))(
+      model["centres"], places
+    )
     return representations.plausibility(model["fractions"], clusters) <= config.threshold
 
   def trusted(model, neighbours):
