@@ -46,7 +46,7 @@ PRESETS = {
     "timing.repeats": 0,
     "variants": ("flat",),
   },
-  # The paper's network, radii and data; the clusters are fitted to a sixth of the training set.
+  # The paper's network, radii and data; clusters are fitted to a sixth of the images.
   "paper": {
     **_MNIST,
     "natural.dataset": "tfds:kmnist",
@@ -125,7 +125,7 @@ def get_config(preset="default"):
   config.kmeans = {"least": 2, "largest": 20, "iterations": 25, "restarts": 3}
   config.dbscan = {"min_samples": 5, "quantiles": (0.5, 0.7, 0.8, 0.9, 0.95, 0.98)}
   config.neighbours = 25  # k of Deep k-NN
-  # Wall time of detection on the test images for training sets of these sizes; 0 repeats: none.
+  # Wall time of detection on the test images by size of the training set; 0 repeats: none.
   config.timing = {"repeats": 5, "examples": (1500, 6000, 24000)}
   config.member = 0  # which trained network, or projection of it; the experiment sets it
   return presets.apply(config, preset, PRESETS)

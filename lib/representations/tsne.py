@@ -1,4 +1,4 @@
-"""Networks that embed in the plane: parametric t-SNE, and the imitation of a given embedding."""
+"""Networks that embed in the plane: parametric t-SNE, and imitation of an embedding."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def imitate(
   epochs: int = 50,
   rate: float = 1e-2,
 ):
-  """A network that predicts a given embedding, by least squares: (params, loss of every epoch).
+  """A network that predicts an embedding, by least squares: (params, loss of every epoch).
 
   It stands in for the transform of an embedding that would need its training examples.
 

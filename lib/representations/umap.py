@@ -1,12 +1,12 @@
 """UMAP: fit and transform as pure functions that can be jitted and vmapped.
 
 McInnes, Healy and Melville (2018), *UMAP: Uniform Manifold Approximation and Projection for
-Dimension Reduction*. Where the article leaves a choice, that of the package umap-learn is taken.
-The package itself compiles on the host at import and at the first call, and cannot be vmapped
-over networks and layers.
+Dimension Reduction*. Where the article leaves a choice, that of the package umap-learn is
+taken. The package itself compiles on the host at import and at the first call, and cannot be
+vmapped over networks and layers.
 
 The gradient steps differ from the package's in their order: it goes through the edges one by
-one, here the edges of all points to their c-th neighbour move at once, for one c after the other.
+one, here the edges of all points to their c-th neighbour move at once, one c after the other.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class UMAP(NamedTuple):
 
 @functools.cache
 def curve(min_dist: float = 0.1, spread: float = 1.0) -> tuple[float, float]:
-  """a, b of 1 / (1 + a d^{2b}) fitted to 1 for d < min_dist, exp(−(d − min_dist)/spread) beyond.
+  """a, b of 1 / (1 + a d^{2b}), fitted to 1 up to min_dist and exp(−(d − min_dist)/spread) on.
 
   The fit is by least squares at 300 distances up to 3 · spread, on the host.
   """
@@ -81,7 +81,7 @@ def memberships(distances, total: float, *, connected: bool = True) -> jax.Array
 
 
 def symmetric(p, index) -> tuple[jax.Array, jax.Array]:
-  """p_ij + p_ji − p_ij p_ji of the edges i -> index[i], and whether j has i too, (n, k) each."""
+  """p_ij + p_ji − p_ij p_ji of the edges i -> index[i], and whether j has i too, (n, k)."""
   there = index[index] == jnp.arange(len(index))[:, None, None]  # (n, k, k)
   back = jnp.sum(jnp.where(there, p[index], 0.0), -1)
   return p + back - p * back, there.any(-1)
@@ -145,7 +145,7 @@ def graph(x, *, n_neighbors: int = 15, epochs: int = 200) -> Graph:
 
 
 def initial(key, x) -> jax.Array:
-  """The first two coordinates scaled to ±10 with a little noise; x are principal components."""
+  """The first two principal components x scaled to ±10, with a little noise."""
   y = x[:, :2]
   y = 10 * y / jnp.maximum(jnp.abs(y).max(), 1e-12)
   return y + 1e-4 * jax.random.normal(key, y.shape)

@@ -2,9 +2,9 @@
 
 `logits` is any differentiable function of the inputs, (n, …) -> (n, classes): close over the
 parameters, `lambda x: model.apply(variables, x)`. An attack ascends the cross entropy of
-the labels (or the DLR loss), or with `targeted` descends that of the labels it is given. What it returns is
-inside the ball and the pixel range exactly (see `lib.robustness.balls`). Everything can be
-jitted, and vmapped over radii and steps.
+the labels (or the DLR loss), or with `targeted` descends that of the labels it is given. What
+it returns is inside the ball and the pixel range exactly (see `lib.robustness.balls`).
+Everything can be jitted, and vmapped over radii and steps.
 """
 
 from __future__ import annotations

@@ -308,7 +308,7 @@ CLAIMS = (
   Claim(
     "above_false_positives",
     source="Table 2, conclusion",
-    statement="Every kind of outside input is flagged more often than test images, at every t.",
+    statement="Every kind of outside input is flagged more often than test images are.",
     expected="each rate above the false positive rate, paired",
     check=_enough(_above_false_positives),
   ),
@@ -400,7 +400,7 @@ CLAIMS = (
     "no_training_set",
     source="sec. 1",
     statement="The training set need not be kept.",
-    expected="no bytes for each training example (UMAP's transform keeps components and places)",
+    expected="no bytes an example (UMAP's transform keeps components and places)",
     check=_no_training_set,
   ),
   Claim(

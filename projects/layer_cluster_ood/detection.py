@@ -1,4 +1,4 @@
-"""From clusters to decisions (eq. 1-4), for every way to project and to cluster; on the host."""
+"""From clusters to decisions (eq. 1-4), for every way to project and cluster; on the host."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Clusters of a CNN's activations, layer by layer, as a detector of what it was not trained on.
+"""Clusters of a CNN's activations, layer by layer, to detect what it was not trained on.
 
 Lehmann and Ebner (2021). Four programs and two host stages:
 
@@ -46,9 +46,7 @@ def check(config):
   if config.fit_examples <= least:
     raise UserError(f"fit_examples is {config.fit_examples}: it must be more than {least}.")
   if config.attack_batch > config.test_examples:
-    raise UserError(
-      f"attack_batch is {config.attack_batch}, more than test_examples, {config.test_examples}."
-    )
+    raise UserError(f"attack_batch is {config.attack_batch}, more than test_examples.")
 
 
 def _natural(config, shape):
@@ -428,7 +426,7 @@ CLUSTER = Program(
 
 
 def _seeds_first(tree, names):
-  """{name: (seeds, …)} as one array of members, (names · seeds, …), a name's seeds together."""
+  """{name: (seeds, …)} as an array of members, (names · seeds, …), a name's seeds together."""
   return jnp.concatenate([jnp.asarray(tree[name]) for name in names])
 
 

@@ -1,4 +1,4 @@
-"""What detection costs: wall time over the size of the training set, and what has to be kept."""
+"""What detection costs: wall time by size of the training set, and what has to be kept."""
 
 import functools
 import itertools
@@ -73,7 +73,7 @@ def _made_up(config, sizes, n, classes):
 
 
 def detector(way, config, capture, umap_numbers, classes):
-  """(model, images) -> a decision or a credibility of every image, as one compiled function."""
+  """(model, images) -> a decision or a credibility of every image, compiled."""
 
   def projected(model, found):
     return jnp.stack([model["pca"][layer](a) for layer, a in found.items()])
