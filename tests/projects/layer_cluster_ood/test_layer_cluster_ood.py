@@ -111,11 +111,11 @@ def test_credibilities_use_the_last_queries_for_calibration():
 
 
 def test_bytes_by_hand():
-  config = config_of()  # 8 components, 6 clusters, networks 8-128-128-2
+  config = config_of()  # 8 components, 6 clusters, networks 8-16-2
   found = timing.stored_bytes(config, {"a": (3, 3, 2), "b": (5,)}, 10)
   assert found["dknn"].tolist() == [0, 4 * (23 + 1)]
   assert found["clusters"].tolist() == [4 * (23 * 10 + 2 * 6 * 12), 4 * 2 * 10]
-  network = 9 * 128 + 129 * 128 + 129 * 2
+  network = 9 * 16 + 17 * 2
   assert found["imitated"].tolist() == [4 * (23 * 10 + 2 * 6 * 12 + 2 * network), 0]
 
 
