@@ -81,8 +81,8 @@ def get_config(preset="default"):
   """Affine glyphs, 16 × 16: digits to learn, letters and four attacks to detect.
 
   Expect every rate above the false positive rate, though far below the paper's, UMAP with the
-  best silhouettes, and brute-force neighbours faster than the clusters until the training set
-  has tens of thousands of examples. Some three minutes on two free CPU cores.
+  best silhouettes, and brute-force neighbours faster than the clusters while the training set
+  has a few thousand examples. Some three to four minutes on two free CPU cores.
   """
   config = ConfigDict()
   config.seed = 0  # first seed; a seed fixes initial weights, order, attacks and projections

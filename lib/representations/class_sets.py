@@ -40,7 +40,7 @@ def class_sets(fractions, clusters, threshold) -> jax.Array:
     clusters: (q,).
     threshold: t.
   """
-  return fractions[clusters] > threshold
+  return jnp.asarray(fractions)[clusters] > threshold
 
 
 def plausibility(fractions, clusters) -> jax.Array:

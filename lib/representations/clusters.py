@@ -75,6 +75,7 @@ def kmeans(key, x, k, *, largest: int, iterations: int = 30, restarts: int = 4) 
     iterations: of Lloyd's, all of which are done.
     restarts: starts, of which the one with the least inertia is kept.
   """
+  x = jnp.asarray(x)
   chex.assert_rank(x, 2)
   return _kmeans(jax.random.uniform(key, (restarts, largest)), x, k, iterations)
 
@@ -161,6 +162,7 @@ def choose_kmeans(
   """
   if not 2 <= least <= largest:
     raise ValueError(f"k from {least} to {largest}: a silhouette needs two clusters")
+  x = jnp.asarray(x)
   ks = jnp.arange(least, largest + 1)
   shown = x[:sample]
   distances = jnp.sqrt(jnp.sum(jnp.square(shown[:, None] - shown), -1))

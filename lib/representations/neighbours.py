@@ -39,6 +39,7 @@ def nearest(queries, points, k: int, *, exclude_self: bool = False, exact: bool 
   Raises:
     ValueError: there are not so many points.
   """
+  queries, points = jnp.asarray(queries), jnp.asarray(points)
   chex.assert_rank([queries, points], 2)
   if not 1 <= k <= len(points) - exclude_self:
     raise ValueError(f"{k} neighbours of {len(points)} points")
@@ -70,6 +71,7 @@ def nonconformity(neighbours, labels, classes: int) -> jax.Array:
     labels: (n,) classes of the training examples.
     classes: their number.
   """
+  labels = jnp.asarray(labels)
   chex.assert_rank(neighbours, 3)
   agree = jnp.sum(labels[neighbours][..., None] == jnp.arange(classes), (0, 2))
   return neighbours.shape[0] * neighbours.shape[2] - agree

@@ -81,7 +81,7 @@ def test_deep_neighbours_by_hand():
 
 def test_kmeans_against_scikit_learn(codes):
   y = np.asarray(codes[:, :2])
-  found = jax.jit(lambda y, k: rep.kmeans(KEY, y, k, largest=9, iterations=60, restarts=8))(
+  found = jax.jit(lambda y, k: rep.kmeans(KEY, y, k, largest=9, iterations=60, restarts=20))(
     y, 5
   )
   expected = cluster.KMeans(5, n_init=20, random_state=0).fit(y)
