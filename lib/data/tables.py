@@ -430,10 +430,10 @@ def mixed(
 ) -> Mixed:
   """A random distribution of mixed-type tables.
 
-  Each class has M modes. With a = 1 − `difficulty`, the mean of a number in a mode is a
-  N(0, 1) draw times a, and the probabilities of a column's categories are the softmax of 2 a N(0, 1)
-  draws: at difficulty 1 columns would say nothing of the class. More columns make it easier;
-  `flips` bounds the accuracy by 1 − flips.
+  Each class has M modes. With a = 1 − `difficulty`, the mean of a number in a mode is a times
+  a N(0, 1) draw, and the probabilities of a column's categories are the softmax of 2a times
+  N(0, 1) draws: at difficulty 1 columns would say nothing of the class. More columns make it
+  easier; `flips` bounds the accuracy by 1 − flips.
 
   Args:
     seed: of the distribution.
