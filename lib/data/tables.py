@@ -233,6 +233,49 @@ def from_dataset(dataset: Dataset, columns: int | None = None) -> Table:
   return Table(x, y.astype(np.int32), kept, info.class_names, info.name, info.bayes_accuracy)
 
 
+def load(name: str, folder: str | os.PathLike = ".") -> Table:
+  """A table by name, with options as in a web address.
+
+  - "sklearn:wine" and the other classification sets of `lib.data.load`; `columns=5` keeps the
+    first five, `rows=300` so many rows, an even stride through the file;
+  - "mixed:anything?seed=1&rows=690&numbers=6&...": `generate` with these options;
+  - "csv:FILE?target=class&drop=id&categorical=doors": a file below `folder`; lists are
+    separated by commas.
+
+  Raises:
+    UserError: there is no such source, set, file or option.
+  """
+  import urllib.parse
+
+  from lib.data.loading import load as load_dataset
+  from lib.experiment.errors import UserError
+
+  source, _, rest = name.partition(":")
+  rest, _, query = rest.partition("?")
+  options = dict(urllib.parse.parse_qsl(query))
+  try:
+    if source == "sklearn":
+      columns, count = (int(options.pop(k, 0)) or None for k in ("columns", "rows"))
+      table = from_dataset(load_dataset(f"sklearn:{rest}"), columns)
+      if count and count < table.size:
+        table = rows(table, np.arange(count) * table.size // count)
+    elif source == "mixed":
+      numbers = {k: float(v) if "." in v else int(v) for k, v in options.items()}
+      options, table = {}, generate(**{"seed": 0, **numbers})
+    elif source == "csv":
+      lists = {k: options.pop(k, "").split(",") for k in ("drop", "categorical")}
+      lists = {k: [v for v in found if v] for k, found in lists.items()}
+      target = options.pop("target", "class")
+      table = read_csv(pathlib.Path(folder).expanduser() / rest, target, **lists)
+    else:
+      raise UserError(f"{name!r} names no table: it is sklearn:…, mixed:… or csv:….")
+  except (TypeError, ValueError) as error:
+    raise UserError(f"table {name!r}: {error}") from None
+  if options:
+    raise UserError(f"table {name!r} has no option {next(iter(options))!r}.")
+  return table._replace(name=rest if source == "mixed" else table.name)
+
+
 def rows(table: Table, index: np.ndarray) -> Table:
   """The table of some rows, in the order of `index`."""
   return table._replace(values=table.values[index], targets=table.targets[index])

@@ -123,6 +123,25 @@ def test_data_sets_as_tables():
     tables.from_dataset(data.load("sklearn:diabetes"))
 
 
+def test_tables_by_name(tmp_path):
+  table = tables.load("sklearn:digits?rows=300")
+  assert table.values.shape == (300, 64) and set(table.targets) == set(range(10))
+  table = tables.load("mixed:credit?seed=1&rows=69&numbers=2&categorical=3&difficulty=0.7")
+  assert table.name == "credit" and table.values.shape == (69, 5)
+  (tmp_path / "a.csv").write_text("id,x,class\n1,2,yes\n2,?,no\n")
+  assert tables.load("csv:a.csv?drop=id", tmp_path).values.shape == (2, 1)
+  for name, message in (
+    ("iris", "names no table"),
+    ("sklearn:wine?lines=3", "no option 'lines'"),
+    ("sklearn:diabetes", "regression"),
+    ("mixed:a?columns=3", "columns"),
+    ("mixed:a?difficulty=1.5", "outside"),
+    ("csv:b.csv", "no file"),
+  ):
+    with pytest.raises(UserError, match=message):
+      tables.load(name, tmp_path)
+
+
 def test_generated_posterior_is_calibrated_and_bounds_the_accuracy():
   """Among rows with P(y | x) in a bin that share has the class; E max P is the accuracy."""
   for step in (0.0, 0.5):

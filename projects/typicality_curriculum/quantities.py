@@ -1,0 +1,65 @@
+"""What claims, metrics and figures are made of: accuracies of methods, compared over runs.
+
+A run is a split of a table; all methods of a run share it. Arrays are (seeds, tables).
+"""
+
+import numpy as np
+
+from lib.metrics import ranking
+from projects.typicality_curriculum import methods
+
+NAMES = methods.names()
+READINGS = {  # what "validation accuracy" may mean: (epochs,) -> number
+  "final": lambda curve: curve[..., -1],
+  "mean": lambda curve: curve.mean(-1),
+  "best": lambda curve: curve.max(-1),
+}
+LABELS = {"mb": "MB", "ogd": "OGD", "br": "BR", "rur": "RuR"}
+
+
+def stacked(results, name):
+  """A result of all tables, (seeds, tables, ...)."""
+  return np.stack([np.asarray(t[name], np.float64) for t in results["tables"].values()], 1)
+
+
+def curves(results, method):
+  """Held-out accuracy after every epoch, (seeds, tables, epochs)."""
+  return stacked(results, "accuracy")[..., NAMES.index(method)]
+
+
+def accuracy(results, method, reading="final"):
+  """Held-out accuracy, (seeds, tables)."""
+  return READINGS[reading](curves(results, method))
+
+
+def difference(results, a, b, reading="final"):
+  """Accuracy of a − b in points, mean over the tables; (seeds,)."""
+  return 100 * (accuracy(results, a, reading) - accuracy(results, b, reading)).mean(1)
+
+
+def margin(results, a, b, reading="final"):
+  """Share of the tables in which a beats b less that in which b beats a; (seeds,).
+
+  Its mean over the seeds is (wins − losses) / runs. In counts of equal rows: float32 shares of
+  the same number of rows are equal if the counts are.
+  """
+  return np.sign(accuracy(results, a, reading) - accuracy(results, b, reading)).mean(1)
+
+
+def four(results, scheduler, reading="final"):
+  """Scores of the paper's four groups, (runs, 4): baseline, degree, entropy, adjusted."""
+  group = (methods.BASELINE, *(f"{scheduler}_{c}" for c in methods.CURRICULA))
+  return np.stack([accuracy(results, m, reading).ravel() for m in group], 1)
+
+
+def tied(results, scheduler, reading="final"):
+  """Share of the runs in which two of the four groups tie, mean over the six pairs."""
+  scores = four(results, scheduler, reading)
+  won = ranking.wins(scores)
+  return 1 - (won + won.T)[np.triu_indices(4, 1)].mean() / len(scores)
+
+
+def table_differences(results, a, b):
+  """name of a table -> mean accuracy of a − b in points."""
+  found = 100 * (accuracy(results, a) - accuracy(results, b)).mean(0)
+  return dict(zip(results["tables"], found, strict=True))
