@@ -33,8 +33,21 @@ UCI = (
   "csv:parkinsons.csv?drop=name",
 )
 
+# Its rows are the same for any share of wrong labels. Here in the shapes of iris, so that the
+# smoke preset compiles one table.
+_LIKE_IRIS = (
+  "mixed:noise?rows=150&numbers=4&categorical=0&classes=3&missing=0.0&difficulty=0.4"
+)
+
 PRESETS = {
-  "smoke": {"seeds": 5, "tables": ("sklearn:iris",), "epochs": 20},
+  "smoke": {
+    "seeds": 5,
+    "tables": ("sklearn:iris",),
+    "epochs": 20,
+    "noise.table": _LIKE_IRIS,
+    "noise.seeds": (11,),
+    "noise.flips": (0.0, 0.2),
+  },
   "paper": {"tables": UCI},
   "german": {"tables": ("csv:german.csv?target=credit",)},
 }
@@ -52,6 +65,10 @@ def get_config(preset="default"):
   config.seeds = 30  # so many random splits of each table
   config.tables = REAL + GENERATED
   config.folder = "."  # of csv files
+  config.noise = ConfigDict()  # a control: tables that differ in the share of wrong labels
+  config.noise.table = GENERATED[3].replace("seed=4&", "").replace("hepatitis-like", "noise")
+  config.noise.seeds = (11, 12, 13)  # of their distributions
+  config.noise.flips = (0.0, 0.1, 0.2)
   config.validation = 0.33  # share of the rows
   config.similarity = "gower"  # or "distance": 1 / (1 + Euclid) of the encoded rows
   config.mean_norm = "paper"  # of the mean similarity, or "pairs"

@@ -33,6 +33,9 @@ def check(config):
     raise UserError(f"config.similarity is '{config.similarity}': choose gower or distance.")
   if config.mean_norm not in ("paper", "pairs"):
     raise UserError(f"config.mean_norm is '{config.mean_norm}': choose paper or pairs.")
+  flips = tuple(config.noise.flips)
+  if len(flips) < 2 or list(flips) != sorted(set(flips)):
+    raise UserError("config.noise.flips has to be at least two rising shares.")
   if not config.tables:
     raise UserError("config.tables is empty: name at least one table.")
 
@@ -40,16 +43,27 @@ def check(config):
 def prepare(config):
   """name -> operands of a table: encoded and raw rows of every split, by seed."""
   check(config)
-  seeds = range(config.seed, config.seed + config.seeds)
   return {
-    table.name: split_table(table, seeds, config.validation)
+    table.name: split_table(config, table)
     for table in (tables.load(name, config.folder) for name in config.tables)
   }
 
 
-def split_table(table, seeds, validation):
+def noisy_tables(config):
+  """(share of wrong labels, seed of the distribution) -> operands; other labels, same rows."""
+  return {
+    (flips, seed): split_table(
+      config, tables.load(f"{config.noise.table}&seed={seed}&flips={flips}")
+    )
+    for flips in config.noise.flips
+    for seed in config.noise.seeds
+  }
+
+
+def split_table(config, table):
   """Random splits of a table, encoded by what their training rows say."""
-  held = max(1, round(validation * table.size))
+  seeds = range(config.seed, config.seed + config.seeds)
+  held = max(1, round(config.validation * table.size))
   train, rest = tables.random_splits(seeds, table.size, [table.size - held, held])
   inputs = tables.encode(table, train).inputs
   raw = table.values[train]
@@ -243,20 +257,29 @@ def train(config, trained, own, made):
   def one_update(trained, batches):
     after = {}
     for track, (indices, mask) in batches.items():
-      one = lambda t, i, m: update(  # noqa: E731
-        config, t, own["x"][i], own["y"][i], m.astype(jnp.float32)
-      )
-      after[track] = jax.vmap(one)(trained[track], indices, mask)
+      after[track] = update_all(config, trained[track], own, indices, mask)
     return after, None
 
-  by_update = jax.tree.map(lambda a: jnp.moveaxis(a, 1, 0), made)
-  by_update = {track: tuple(schedule) for track, schedule in by_update.items()}
-  return lax.scan(one_update, trained, by_update)[0]
+  return lax.scan(one_update, trained, by_update(made))[0]
+
+
+def update_all(config, trained, own, indices, mask):
+  """One update of every network of a track with its own rows, (methods, B)."""
+
+  def one(trained, index, mask):
+    weight = mask.astype(jnp.float32)
+    return update(config, trained, own["x"][index], own["y"][index], weight)
+
+  return jax.vmap(one)(trained, indices, mask)
+
+
+def by_update(made):
+  """track -> (indices, mask) with the updates as first axis."""
+  return {k: tuple(jnp.moveaxis(a, 1, 0) for a in v) for k, v in made.items()}
 
 
 def train_growing(config, trained, own, made):
   """The same for growing batches, as weights of all rows: no row is gathered."""
-  n = len(own["y"])
   growing, rest = made["rur"], {k: v for k, v in made.items() if k != "rur"}
   rank = jax.vmap(jnp.argsort)(growing.indices[:, 0])  # (methods, n)
   sizes = growing.sizes[0]
@@ -267,15 +290,10 @@ def train_growing(config, trained, own, made):
     one = lambda t, w: update(config, t, own["x"], own["y"], w)  # noqa: E731
     after = {"rur": jax.vmap(one)(trained["rur"], weight)}
     for track, (indices, mask) in others.items():
-      each = lambda t, i, m: update(  # noqa: E731
-        config, t, own["x"][i], own["y"][i], m.astype(jnp.float32)
-      )
-      after[track] = jax.vmap(each)(trained[track], indices, mask)
+      after[track] = update_all(config, trained[track], own, indices, mask)
     return after, None
 
-  del n
-  by_update = {k: tuple(jnp.moveaxis(a, 1, 0) for a in v) for k, v in rest.items()}
-  return lax.scan(one_update, trained, (sizes, by_update))[0]
+  return lax.scan(one_update, trained, (sizes, by_update(rest)))[0]
 
 
 # --- a member
@@ -394,5 +412,22 @@ def run(config, ctx):
     )
     found["rows"] = np.array([n, operands["x_held"].shape[1]])
     results["tables"][name] = found
+  noisy = noisy_tables(config)
+  accuracy = [
+    ctx.members(
+      f"{100 * flips:g} % wrong labels, {seed}",
+      PROGRAM,
+      config,
+      operands,
+      over={"seed": ctx.seeds(config)},
+    )["accuracy"][:, -1]
+    for (flips, seed), operands in noisy.items()
+  ]
+  shape = len(config.noise.flips), len(config.noise.seeds)
+  results["noise"] = {
+    "flips": np.array(config.noise.flips),
+    # (shares, distributions, seeds, methods)
+    "accuracy": np.reshape(accuracy, (*shape, *accuracy[0].shape)),
+  }
   results["printed"] = ctx.stage("printed tables", printed_tests)
   return results

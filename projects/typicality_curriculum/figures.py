@@ -90,7 +90,7 @@ def learning(results):
 def by_table(results):
   """For every table and scheduler: best curriculum and controls, over the baseline."""
   names = list(results["tables"])
-  fig, axes = plotting.figure(ncols=4, height=0.9 + 0.22 * len(names), sharey=True)
+  fig, axes = plotting.figure(ncols=4, height=1.1 + 0.22 * len(names), sharey=True)
   rows = np.arange(len(names))
   for axis, (scheduler, label) in zip(axes, q.LABELS.items(), strict=True):
     group = _group(scheduler)
@@ -109,7 +109,28 @@ def by_table(results):
     axis.set(title=label, xlabel="points over baseline")
   axes[0].set_yticks(rows, [n.removeprefix("sklearn:").replace("_", " ") for n in names])
   axes[0].invert_yaxis()
-  axes[1].legend(fontsize=5.5, loc="best")
+  handles, labels = axes[1].get_legend_handles_labels()
+  fig.legend(handles, labels, loc="outside lower center", ncols=6, fontsize=6)
+  return fig
+
+
+def wrong_labels(results):
+  """RuR by typicality over the share of wrong labels, against two controls."""
+  fig, axes = plotting.figure(ncols=2, height=2.4, sharey=True)
+  share = 100 * results["noise"]["flips"]
+  for axis, other, label in (
+    (axes[0], "rur_random", "a random order, fixed"),
+    (axes[1], "long_rur", "the baseline with as many updates"),
+  ):
+    for c in methods.CURRICULA:
+      found = q.noise_difference(results, f"rur_{c}", other).T
+      plotting.band(
+        axis, share, found, label=_NAMES.get(c, c), color=_COLOURS[c], marker="o", ms=3
+      )
+    axis.axhline(0, color="0.6", lw=0.8)
+    axis.set(title=f"against {label}", xlabel="wrong labels, %")
+  axes[0].set_ylabel("accuracy of RuR − control, points")
+  axes[0].legend()
   return fig
 
 
@@ -123,4 +144,9 @@ FIGURES = (
     "learning", "Held-out accuracy over the epochs, mean over tables and splits.", learning
   ),
   Figure("by_table", "Accuracy over the baseline's for every table.", by_table),
+  Figure(
+    "wrong_labels",
+    "Repeat until remember: what a typicality order gains, over the share of wrong labels.",
+    wrong_labels,
+  ),
 )

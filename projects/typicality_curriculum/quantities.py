@@ -46,17 +46,30 @@ def margin(results, a, b, reading="final"):
   return np.sign(accuracy(results, a, reading) - accuracy(results, b, reading)).mean(1)
 
 
-def four(results, scheduler, reading="final"):
-  """Scores of the paper's four groups, (runs, 4): baseline, degree, entropy, adjusted."""
+def four(results, scheduler, reading="final", own_splits=False):
+  """Scores of the paper's four groups, (runs, 4): baseline, degree, entropy, adjusted.
+
+  With `own_splits` a run takes each group from another split of its table, which is how it
+  would be if every training drew its own.
+  """
   group = (methods.BASELINE, *(f"{scheduler}_{c}" for c in methods.CURRICULA))
-  return np.stack([accuracy(results, m, reading).ravel() for m in group], 1)
+  found = [accuracy(results, m, reading) for m in group]
+  if own_splits:
+    found = [np.roll(a, i, 0) for i, a in enumerate(found)]
+  return np.stack([a.ravel() for a in found], 1)
 
 
-def tied(results, scheduler, reading="final"):
+def tied(results, scheduler, reading="final", own_splits=False):
   """Share of the runs in which two of the four groups tie, mean over the six pairs."""
-  scores = four(results, scheduler, reading)
+  scores = four(results, scheduler, reading, own_splits)
   won = ranking.wins(scores)
   return 1 - (won + won.T)[np.triu_indices(4, 1)].mean() / len(scores)
+
+
+def noise_difference(results, a, b):
+  """Accuracy of a − b in points by share of wrong labels, (shares, seeds), over tables."""
+  found = np.asarray(results["noise"]["accuracy"], np.float64)
+  return 100 * (found[..., NAMES.index(a)] - found[..., NAMES.index(b)]).mean(1)
 
 
 def table_differences(results, a, b):
