@@ -77,4 +77,5 @@ def get_config(preset="default"):
   config.repeats = 4  # of a batch in batch repetition
   config.increase = 4  # of the batch in repeat until remember, which begins with `batch`
   config.learning_rate = 0.001  # of Adam
+  config.fast_rate = 0.01  # of the control with a larger one
   return presets.apply(config, preset, PRESETS)

@@ -189,14 +189,15 @@ def schedules(config, loop, orders, key):
   count = updates(config, methods.SCHEDULERS[loop], n)
   fresh, stream = jax.random.split(key)
   fresh = jax.random.permutation(fresh, n)
-  of = dict(zip((*methods.ORDERS, *methods.OTHER), orders, strict=True)) | {"shuffled": fresh}
+  of = dict(zip((*methods.ORDERS, *methods.OTHER), orders, strict=True))
+  of |= {"shuffled": fresh, "baseline": fresh}
 
   def make(scheduler, order):
     if scheduler == "ogd":
       return curricula.single(order)
     if scheduler == "br":
       return curricula.repeated(order, config.batch, config.repeats)
-    if scheduler == "mb":
+    if scheduler in ("mb", "fast"):
       return curricula.padded(
         curricula.chunks(order, config.batch), count, every=config.repeats
       )
@@ -237,15 +238,21 @@ def batch_loss(layer, x, y, weight):
   return jnp.sum(weight * each) / jnp.maximum(jnp.sum(weight), 1.0)
 
 
-def optimizer(config):
-  return optax.adam(config.learning_rate, eps=1e-7)
+def optimizer(rate):
+  """Adam with the epsilon of Keras."""
+  return optax.adam(rate, eps=1e-7)
 
 
-def update(config, trained, x, y, weight):
+def learning_rate(config, track):
+  """The paper's for all but one control."""
+  return config.fast_rate if track == "fast" else config.learning_rate
+
+
+def update(rate, trained, x, y, weight):
   """One Adam update of one network; none for an empty batch."""
   layer, moments = trained
   gradient = jax.grad(batch_loss)(layer, x, y, weight)
-  change, after = optimizer(config).update(gradient, moments)
+  change, after = optimizer(rate).update(gradient, moments)
   new = optax.apply_updates(layer, change), after
   used = jnp.any(weight > 0)
   return jax.tree.map(lambda a, b: jnp.where(used, a, b), new, trained)
@@ -257,18 +264,19 @@ def train(config, trained, own, made):
   def one_update(trained, batches):
     after = {}
     for track, (indices, mask) in batches.items():
-      after[track] = update_all(config, trained[track], own, indices, mask)
+      rate = learning_rate(config, track)
+      after[track] = update_all(rate, trained[track], own, indices, mask)
     return after, None
 
   return lax.scan(one_update, trained, by_update(made))[0]
 
 
-def update_all(config, trained, own, indices, mask):
+def update_all(rate, trained, own, indices, mask):
   """One update of every network of a track with its own rows, (methods, B)."""
 
   def one(trained, index, mask):
     weight = mask.astype(jnp.float32)
-    return update(config, trained, own["x"][index], own["y"][index], weight)
+    return update(rate, trained, own["x"][index], own["y"][index], weight)
 
   return jax.vmap(one)(trained, indices, mask)
 
@@ -287,10 +295,14 @@ def train_growing(config, trained, own, made):
   def one_update(trained, batch):
     size, others = batch
     weight = (rank < size).astype(jnp.float32)
-    one = lambda t, w: update(config, t, own["x"], own["y"], w)  # noqa: E731
+
+    def one(trained, weight):
+      return update(config.learning_rate, trained, own["x"], own["y"], weight)
+
     after = {"rur": jax.vmap(one)(trained["rur"], weight)}
     for track, (indices, mask) in others.items():
-      after[track] = update_all(config, trained[track], own, indices, mask)
+      rate = learning_rate(config, track)
+      after[track] = update_all(rate, trained[track], own, indices, mask)
     return after, None
 
   return lax.scan(one_update, trained, (sizes, by_update(rest)))[0]
@@ -319,7 +331,7 @@ def init(config, operands):
   layer = Layer(kernel, jnp.zeros(units))
 
   def copies(count):
-    one = layer, optimizer(config).init(layer)
+    one = layer, optimizer(config.learning_rate).init(layer)
     return jax.tree.map(lambda a: jnp.broadcast_to(a, (count, *a.shape)), one)
 
   trained = {
@@ -420,13 +432,13 @@ def run(config, ctx):
       config,
       operands,
       over={"seed": ctx.seeds(config)},
-    )["accuracy"][:, -1]
+    )["accuracy"]
     for (flips, seed), operands in noisy.items()
   ]
   shape = len(config.noise.flips), len(config.noise.seeds)
   results["noise"] = {
     "flips": np.array(config.noise.flips),
-    # (shares, distributions, seeds, methods)
+    # (shares, distributions, seeds, epochs, methods)
     "accuracy": np.reshape(accuracy, (*shape, *accuracy[0].shape)),
   }
   results["printed"] = ctx.stage("printed tables", printed_tests)

@@ -14,21 +14,33 @@ _COLOURS = {
   "random": "#E69F00",
   "shuffled": "#CC79A7",
   "long": "#000000",
+  "fast": "#56B4E9",
 }
 _NAMES = {
   "adjusted": "degree-adjusted",
   "random": "random, fixed",
   "shuffled": "reshuffled",
   "long": "baseline, as many updates",
+  "fast": "baseline, ten times the rate",
 }
 
 
 def _group(scheduler):
   """Methods of a scheduler with its controls: (kind, method)."""
   kinds = [(o, f"{scheduler}_{o}") for o in (*methods.CURRICULA, "random")]
-  if scheduler != "mb":
+  if scheduler == "mb":
+    kinds += [("fast", "fast_baseline")]
+  else:
     kinds += [("shuffled", f"{scheduler}_shuffled"), ("long", f"long_{scheduler}")]
   return kinds
+
+
+def _shared_legend(fig, axes):
+  found = {}
+  for axis in axes:
+    found |= dict(zip(*axis.get_legend_handles_labels()[::-1], strict=True))
+  fig.legend(found.values(), found.keys(), loc="outside lower center", ncols=4, fontsize=6)
+  return fig
 
 
 def gains(results):
@@ -41,7 +53,7 @@ def gains(results):
     (left, q.difference, "accuracy − baseline's, points"),
     (right, q.margin, "(wins − losses) / runs against the baseline"),
   ):
-    at, ticks = 0.0, []
+    at, ticks, seen = 0.0, [], set()
     for scheduler, label in q.LABELS.items():
       group, start = _group(scheduler), at
       for kind, method in group:
@@ -58,21 +70,22 @@ def gains(results):
           markerfacecolor=fill,
           ms=4,
           capsize=2,
-          label=_NAMES.get(kind, kind) if scheduler == "ogd" else None,
+          label=_NAMES.get(kind, kind) if kind not in seen else None,
         )
+        seen.add(kind)
         at += 1
       ticks.append(((start + at - 1) / 2, label))
       at += 1.5
     axis.axhline(0, color="0.6", lw=0.8)
     axis.set_xticks(*zip(*ticks, strict=True))
     axis.set_ylabel(unit)
-  left.legend(loc="best", fontsize=6)
+  left.legend(loc="lower right", fontsize=6)
   return fig
 
 
 def learning(results):
   """Accuracy over the epochs, mean over tables and splits."""
-  fig, axes = plotting.figure(ncols=4, height=2.2, sharey=True)
+  fig, axes = plotting.figure(ncols=4, height=2.4, sharey=True)
   base = 100 * q.curves(results, methods.BASELINE).mean((0, 1))
   epochs = np.arange(1, len(base) + 1)
   for axis, (scheduler, label) in zip(axes, q.LABELS.items(), strict=True):
@@ -83,14 +96,13 @@ def learning(results):
       axis.plot(epochs, curve, dashes, color=_COLOURS[kind], label=_NAMES.get(kind, kind))
     axis.set(title=label, xlabel="epoch")
   axes[0].set_ylabel("held-out accuracy, %")
-  axes[1].legend(fontsize=5.5, loc="lower right")
-  return fig
+  return _shared_legend(fig, axes)
 
 
 def by_table(results):
   """For every table and scheduler: best curriculum and controls, over the baseline."""
   names = list(results["tables"])
-  fig, axes = plotting.figure(ncols=4, height=1.1 + 0.22 * len(names), sharey=True)
+  fig, axes = plotting.figure(ncols=4, height=1.2 + 0.22 * len(names), sharey=True)
   rows = np.arange(len(names))
   for axis, (scheduler, label) in zip(axes, q.LABELS.items(), strict=True):
     group = _group(scheduler)
@@ -109,9 +121,7 @@ def by_table(results):
     axis.set(title=label, xlabel="points over baseline")
   axes[0].set_yticks(rows, [n.removeprefix("sklearn:").replace("_", " ") for n in names])
   axes[0].invert_yaxis()
-  handles, labels = axes[1].get_legend_handles_labels()
-  fig.legend(handles, labels, loc="outside lower center", ncols=6, fontsize=6)
-  return fig
+  return _shared_legend(fig, axes)
 
 
 def wrong_labels(results):

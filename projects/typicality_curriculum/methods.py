@@ -18,13 +18,15 @@ SCHEDULERS = {  # name -> scheduler in lib.curricula
   "rur": "growing",
 }
 # loop -> tracks; a track is (scheduler, its orders). "shuffled" is a new order every epoch;
-# under "mb" that is the baseline. "long" is the baseline with as many updates as the loop has.
+# under "mb" that is the baseline. "long" is the baseline with as many updates as the loop has,
+# "fast" the baseline with no more updates and a larger learning rate.
 LOOPS = {
   "ogd": (("ogd", (*ORDERS, "shuffled")), ("long", ("ogd",))),
   "br": (
     ("mb", (*ORDERS, *OTHER, "shuffled")),
     ("br", (*ORDERS, "shuffled")),
     ("long", ("br",)),
+    ("fast", ("baseline",)),
   ),
   "rur": (("rur", (*ORDERS, "shuffled")), ("long", ("rur",))),
 }

@@ -66,10 +66,22 @@ def tied(results, scheduler, reading="final", own_splits=False):
   return 1 - (won + won.T)[np.triu_indices(4, 1)].mean() / len(scores)
 
 
-def noise_difference(results, a, b):
-  """Accuracy of a − b in points by share of wrong labels, (shares, seeds), over tables."""
-  found = np.asarray(results["noise"]["accuracy"], np.float64)
-  return 100 * (found[..., NAMES.index(a)] - found[..., NAMES.index(b)]).mean(1)
+def noise_difference(results, a, b, best_epoch=False):
+  """Accuracy of a − b in points by share of wrong labels, (shares, seeds), over tables.
+
+  With `best_epoch` each is taken at the epoch at which its own mean accuracy is largest, which
+  spares a method that overfits.
+  """
+  found = 100 * np.asarray(results["noise"]["accuracy"], np.float64).mean(1)
+
+  def one(method):
+    curve = found[..., NAMES.index(method)]  # (shares, seeds, epochs)
+    if not best_epoch:
+      return curve[..., -1]
+    epoch = curve.mean(1).argmax(-1)
+    return np.take_along_axis(curve, epoch[:, None, None], 2)[..., 0]
+
+  return one(a) - one(b)
 
 
 def table_differences(results, a, b):
