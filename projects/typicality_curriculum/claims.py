@@ -331,10 +331,11 @@ def _tied(reading, own_splits=False):
     for scheduler in methods.SCHEDULERS:
       measured = q.tied(results, scheduler, reading, own_splits)
       limit = results["printed"][scheduler]["ties"].mean() / 270
+      alike = limit / 2 < measured < 2 * limit
       parts[q.LABELS[scheduler]] = check.verdict(
         measured=measured,
         seeds=len(results["seeds"]),
-        verdict=check.REPRODUCED if measured < 2 * limit else check.NOT_REPRODUCED,
+        verdict=check.REPRODUCED if alike else check.NOT_REPRODUCED,
         why=f"{measured:.1%} of the pairs tie, {limit:.1%} in print.",
         quantity="share of ties",
       )
@@ -600,24 +601,24 @@ CLAIMS = (
   Claim(
     "control_ties_final",
     "control",
-    "Accuracy after the last epoch gives as few ties as the printed tables.",
-    "less than twice their share under every scheduler",
+    "Accuracy after the last epoch gives as many ties as the printed tables.",
+    "between half and twice their share under every scheduler",
     _tied("final"),
     control=True,
   ),
   Claim(
     "control_ties_mean",
     "control",
-    "Mean accuracy over the epochs gives as few ties as the printed tables.",
-    "less than twice their share under every scheduler",
+    "Mean accuracy over the epochs gives as many ties as the printed tables.",
+    "between half and twice their share under every scheduler",
     _tied("mean"),
     control=True,
   ),
   Claim(
     "control_ties_own_splits",
     "control",
-    "So does accuracy after the last epoch if every training draws its own split.",
-    "less than twice their share under every scheduler",
+    "Accuracy after the last epoch does if every training draws a split of its own.",
+    "between half and twice their share under every scheduler",
     _tied("final", own_splits=True),
     control=True,
   ),

@@ -138,7 +138,7 @@ def wrong_labels(results):
         axis, share, found, label=_NAMES.get(c, c), color=_COLOURS[c], marker="o", ms=3
       )
     axis.axhline(0, color="0.6", lw=0.8)
-    axis.set(title=f"against {label}", xlabel="wrong labels, %")
+    axis.set(title=f"against {label}", xlabel="wrong labels, %", xticks=share)
   axes[0].set_ylabel("accuracy of RuR − control, points")
   axes[0].legend()
   return fig
