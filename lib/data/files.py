@@ -486,6 +486,11 @@ def _is_number(text: str) -> bool:
 
 
 def read_csv(file: pathlib.Path) -> tuple[list[str], list[list[str]]]:
+  """Header and rows of a file of comma, semicolon or tab separated values, all as text.
+
+  Raises:
+    UserError: it is no such file, has no header or no rows, or its rows differ in length.
+  """
   try:
     with file.open(newline="", encoding="utf-8-sig") as text:
       first = text.readline()
