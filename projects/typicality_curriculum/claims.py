@@ -23,6 +23,9 @@ PRINTED_PAIRS |= {(1, 2): 0.9, (1, 3): 0.1586, (2, 3): 0.2980}
 def metrics(results):
   """Accuracies, margins over the baseline, wins and tests of the paper's four groups."""
   flat = {"runs": q.accuracy(results, BASE).size}
+  counts = np.stack([t["updates"] for t in results["tables"].values()])  # (tables, schedulers)
+  for i, scheduler in enumerate(methods.SCHEDULERS):
+    flat[f"updates_over_baseline/{scheduler}"] = (counts[:, i] / counts[:, 0]).mean()
   for method in q.NAMES:
     flat[f"accuracy/{method}"] = q.accuracy(results, method).mean()
     flat[f"mean_accuracy/{method}"] = q.accuracy(results, method, "mean").mean()

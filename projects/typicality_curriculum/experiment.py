@@ -414,15 +414,13 @@ def printed_tests(blocks=270):
 
 def run(config, ctx):
   """Every table with every split, and what the printed tables imply."""
-  results = {"seeds": np.asarray(ctx.seeds(config)), "batch": np.asarray(config.batch)}
-  results["tables"] = {}
+  results = {"seeds": np.asarray(ctx.seeds(config)), "tables": {}}
   for name, operands in prepare(config).items():
     found = ctx.members(name, PROGRAM, config, operands, over={"seed": ctx.seeds(config)})
     n = operands["x"].shape[1]
     found["updates"] = np.array(
       [config.epochs * updates(config, s, n) for s in methods.SCHEDULERS.values()]
     )
-    found["rows"] = np.array([n, operands["x_held"].shape[1]])
     results["tables"][name] = found
   noisy = noisy_tables(config)
   accuracy = [

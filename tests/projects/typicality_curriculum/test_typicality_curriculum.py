@@ -206,6 +206,7 @@ def made_up(levels, spread=0.02, drift=None, unit=None, noise=None, printed=None
   tables_ = {
     f"table{i}": {
       "accuracy": accuracy[i],
+      "updates": np.array([100, 3200, 400, 700]),
       "drift": drift + 1e-4 * rng.normal(size=(SEEDS, 9)),
       "edges": np.full(SEEDS, 0.5),
       "alone": np.zeros(SEEDS),
