@@ -51,7 +51,7 @@ RECIPES = {
     ),
     "drop",
   ),
-  # Broward County, two-year recidivism: 6,907 of 7,214 rows have a screening date
+  # Broward County, recidivism within two years: 6,900 of 7,214 rows are complete
   "compas": Recipe(
     "two_year_recid",
     "compas-scores-two-years.csv",

@@ -56,7 +56,7 @@ def generalised_entropy(b, alpha: float = 2.0):
   """
   _check(alpha)
   mean = b.mean(-1, keepdims=True)
-  return _inequality((b - mean) / mean, alpha).mean(-1)
+  return _inequality(b / mean - 1, alpha).mean(-1)
 
 
 def decompose(b, groups, num_groups: int, alpha: float = 2.0) -> Inequality:
@@ -84,7 +84,7 @@ def decompose(b, groups, num_groups: int, alpha: float = 2.0) -> Inequality:
   share = sizes / b.shape[-1]
   mean = b.mean(-1, keepdims=True)
   # Of deviations, not of benefits: groups that differ little keep their digits.
-  deviation = (b - mean) / mean
+  deviation = b / mean - 1
   of_groups = (deviation @ member) / jnp.maximum(sizes, 1)  # μ_g/μ − 1, 0 without members
   between = _inequality(of_groups, alpha) @ share
   # The decomposition is exact, so the sum within the groups need not be taken group by group.

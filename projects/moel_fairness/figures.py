@@ -30,9 +30,6 @@ def volumes(results):
       values = claims.indicator(results, name, which)
       ax.plot(values.mean(0), color=COLOURS[name], label=LABELS[name], lw=1.2)
     ax.set(xlabel="generation", ylabel=text)
-  if "hv_shifted" in results["indicators"]["E"]:
-    shifted = claims.indicator(results, "E", "hv_shifted").mean()
-    axes[2].axhline(shifted, color=COLOURS["E"], ls=":", lw=1, label="F_E, biases shifted")
   axes[2].legend(fontsize=6)
   return fig
 
@@ -95,14 +92,15 @@ FIGURES = (
   Figure(
     "volumes",
     "Hypervolume over the generations, mean over the trials: in the variant's own objectives "
-    "on the validation part; in all three on the test part, scaled by the front of all trials as "
-    "printed, and by the front of each trial.",
+    "on the validation part; in all three on the test part, scaled by the front of all trials "
+    "as printed, and by the front of each trial.",
     volumes,
   ),
   Figure(
     "solutions",
-    "Final models of the first trial on its test part. Dotted: the f_G that true "
-    "probabilities would have by chance. Grey: f_I + f_G over the mean benefit at the least MSE of F_E.",
+    "Final models of the first trial on its test part. Dotted: the f_G that "
+    "true probabilities would have by chance. Grey: f_I + f_G over the mean benefit at the "
+    "least MSE of F_E.",
     solutions,
   ),
   Figure(

@@ -17,13 +17,14 @@ from lib import search
 PAPER = ("EIG", "EI", "EG", "E")
 _OBJECTIVES = {"EIG": (0, 1, 2), "EI": (0, 1), "EG": (0, 2)}
 _REFERENCE = 1.1
+_NOTHING = 1e-6  # an extent that is none
 
 
 def extent(points):
   """Smallest and largest value of each objective on the front of some points, (…, 3)."""
   front = search.pareto_front(points)
   low, high = front.min(0), front.max(0)
-  return low, np.where(high > low, high, low + 1e-6)
+  return low, np.maximum(high, low + _NOTHING)
 
 
 def normalise(points, low, high):
@@ -61,39 +62,48 @@ def volumes(points, low, high):
 def of_all(conditions):
   """Indicators of every condition: {name: {indicator: (seeds,) or (seeds, generations)}}.
 
-  `hv`: three objectives, test part, pooled front, every generation (Fig. 3, Table 1);
-  `hv_own`: the same with the trial's own front; `hv_validation`: the variant's own objectives
-  on the validation part and the trial's own front (Fig. 2); `pd`, `spacing`: final solutions,
-  test part, pooled front (Table 3); `hv_shifted`: of the shifted models, own front.
+  `hv`: three objectives, test part, pooled front, every generation (Fig. 3, Table 1).
+  `hv_own`: the same with the front of each trial, the control without selection included.
+  `hv_validation`: the variant's own objectives on the validation part, front of the trial's
+  four variants (Fig. 2).
+  `pd`, `spacing`: final solutions, test part, pooled front (Table 3); `pd_self`,
+  `spacing_self`: each set of solutions scaled by its own smallest and largest values.
+  `hv_wide`: final solutions of EIG and, under E, of its shifted models; their front in a
+  trial.
   """
   test = {name: np.asarray(c["test"])[..., :3] for name, c in conditions.items()}
   checked = {name: np.asarray(c["validation"])[..., :3] for name, c in conditions.items()}
-  final = np.stack([test[name][:, -1] for name in PAPER], 1)  # (seeds, variants, points, 3)
-  pooled = extent(final)
-  low, high = _stacked([extent(trial) for trial in final])
-  final = np.stack([checked[name][:, -1] for name in PAPER], 1)
-  checked_low, checked_high = _stacked([extent(trial) for trial in final])
+  shifted = np.asarray(conditions["E"]["shifted"])[..., :3]
+
+  pooled = extent([test[name][:, -1] for name in PAPER])
+  own = _by_trial([test[name][:, -1] for name in (*PAPER, "none")])
+  wide = _by_trial([test["EIG"][:, -1], shifted])
+  own_checked = _by_trial([checked[name][:, -1] for name in PAPER])
   found = {}
   for name, points in test.items():
-    ends = normalise(points[:, -1], *pooled)
-    found[name] = {
-      "hv": volumes(points, *pooled),
-      "hv_own": volumes(points, low, high),
-      "pd": np.asarray(_functions()["diversity"](ends)),
-      "spacing": np.asarray(_functions()["spacing"](ends)),
-    }
+    ends = points[:, -1]
+    least = ends.min(1, keepdims=True)
+    spread = np.maximum(ends.max(1, keepdims=True) - least, _NOTHING)
+    found[name] = {"hv": volumes(points, *pooled), "hv_own": volumes(points, *own)}
+    for scale, limits in (("", pooled), ("_self", (least, least + spread))):
+      scaled = normalise(ends, *limits)
+      found[name] |= {
+        f"pd{scale}": np.asarray(_functions()["diversity"](scaled)),
+        f"spacing{scale}": np.asarray(_functions()["spacing"](scaled)),
+      }
     if name in _OBJECTIVES:
-      own = list(_OBJECTIVES[name])
+      columns = list(_OBJECTIVES[name])
       found[name]["hv_validation"] = volumes(
-        checked[name][..., own], checked_low[..., own], checked_high[..., own]
+        checked[name][..., columns], *(limit[..., columns] for limit in own_checked)
       )
-  # once a generation, to be the program that is compiled already
-  shifted = np.asarray(conditions["E"]["shifted"])[:, None, :, :3]
-  shifted = np.broadcast_to(shifted, test["E"].shape)
-  found["E"]["hv_shifted"] = volumes(shifted, low, high)[:, -1]
+  for name, ends in (("EIG", test["EIG"][:, -1]), ("E", shifted)):
+    # once a generation, to be the program that is compiled already
+    repeated = np.broadcast_to(ends[:, None], test[name].shape)
+    found[name]["hv_wide"] = volumes(repeated, *wide)[:, -1]
   return found
 
 
-def _stacked(extents):
-  """[(low, high) of each trial] as two arrays (seeds, 1, 1, 3)."""
-  return (np.stack(part)[:, None, None] for part in zip(*extents, strict=True))
+def _by_trial(parts):
+  """Extents of each trial's front of [(seeds, points, 3)], two arrays (seeds, 1, 1, 3)."""
+  extents = [extent(trial) for trial in np.concatenate(parts, 1)]
+  return [np.stack(part)[:, None, None] for part in zip(*extents, strict=True)]
