@@ -72,12 +72,11 @@ def metrics(results):
   """Means over the trials of what Tables 1-3 show, and of the controls."""
   flat = {}
   for name in results["conditions"]:
-    flat[f"hv/{name}"] = end(results, name).mean()
-    flat[f"hv_own/{name}"] = end(results, name, "hv_own").mean()
-    flat[f"pd/{name}"] = indicator(results, name, "pd").mean()
-    flat[f"spacing/{name}"] = indicator(results, name, "spacing").mean()
-    flat[f"pd_self/{name}"] = indicator(results, name, "pd_self").mean()
-    flat[f"spacing_self/{name}"] = indicator(results, name, "spacing_self").mean()
+    if not name.endswith("*"):  # other inputs: not on the scale of the variants' front
+      flat[f"hv/{name}"] = end(results, name).mean()
+      flat[f"hv_own/{name}"] = end(results, name, "hv_own").mean()
+      for which in ("pd", "spacing", "pd_self", "spacing_self"):
+        flat[f"{which}/{name}"] = indicator(results, name, which).mean()
     for objective in OBJECTIVES:
       values = selected(results, name, objective).mean(0)
       for label, value in zip((*OBJECTIVES, "mean_benefit"), values, strict=True):

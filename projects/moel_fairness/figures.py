@@ -51,7 +51,7 @@ def solutions(results):
   mean = np.linspace(*axes[2].get_xlim(), 100)
   axes[2].plot(mean, fairness.inequality_of_errors(mse, mean), color="0.6", lw=1, zorder=0)
   axes[2].set(xlabel="mean benefit μ", ylabel="f_I, individual unfairness")
-  axes[0].legend(fontsize=6)
+  axes[2].legend(fontsize=6, loc="lower left")
   return fig
 
 
