@@ -55,10 +55,10 @@ PRESETS = {
   },
   "adult": {
     **_ADULT,
-    "seeds": 5,
-    "population": 16,
-    "generations": 15,
-    "hidden": 16,
+    "seeds": 10,
+    "population": 32,
+    "generations": 20,
+    "hidden": 32,
     "control_inputs": False,
   },
   # The paper's sizes; the first on COMPAS.

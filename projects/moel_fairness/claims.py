@@ -85,6 +85,7 @@ def metrics(results):
   flat["hv_wide/E shifted"] = indicator(results, "E", "hv_wide").mean()
   flat["f_G_by_chance/E"] = np.asarray(results["conditions"]["E"]["chance"]).mean()
   flat["split_share_of_hv_variance"] = split_share(results)
+  flat["hv_zero_share"] = np.mean([end(results, name) < 1e-6 for name in _ORDER])
   return flat
 
 

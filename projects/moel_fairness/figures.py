@@ -83,7 +83,7 @@ def selected(results):
       color=COLOURS[name],
       label=LABELS[name],
     )
-  axes[2].set(xlabel="spacing", ylabel="pure diversity", xscale="log")
+  axes[2].set(xlabel="spacing", ylabel="pure diversity")
   axes[2].legend(fontsize=6)
   return fig
 
