@@ -18,7 +18,10 @@ POINTS = arrays.arrays(
 )
 
 
+# compiled as a whole: op by op the first call of each takes seconds
 front_rank, non_dominated = jax.jit(search.front_rank), jax.jit(search.non_dominated)
+crowding_distance, hypervolume = jax.jit(search.crowding_distance), jax.jit(search.hypervolume)
+survivors = jax.jit(search.survivors, static_argnums=2)
 
 
 def peeled(points):
@@ -79,21 +82,21 @@ def slow_crowding(points, rank):
 def test_crowding_distance_against_the_loop_and_by_hand():
   points = np.random.default_rng(1).normal(size=(30, 3)).astype(np.float32)
   rank = peeled(points)
-  found = search.crowding_distance(jnp.asarray(points), jnp.asarray(rank))
+  found = crowding_distance(jnp.asarray(points), jnp.asarray(rank))
   np.testing.assert_allclose(found, slow_crowding(points, rank), rtol=1e-5)
   line = jnp.array([[0.0, 4.0], [1.0, 3.0], [3.0, 1.0], [4.0, 0.0]])
   np.testing.assert_allclose(
-    search.crowding_distance(line, jnp.zeros(4, jnp.int32)), [np.inf, 1.5, 1.5, np.inf]
+    crowding_distance(line, jnp.zeros(4, jnp.int32)), [np.inf, 1.5, 1.5, np.inf]
   )
 
 
 def test_an_objective_that_is_the_same_for_all_decides_nothing():
   points = jax.random.normal(jax.random.key(0), (20, 2))
   padded = jnp.insert(points, 1, 0.0, axis=1)
-  rank = search.front_rank(points)
-  np.testing.assert_array_equal(rank, search.front_rank(padded))
+  rank = front_rank(points)
+  np.testing.assert_array_equal(rank, front_rank(padded))
   np.testing.assert_array_equal(
-    search.crowding_distance(points, rank), search.crowding_distance(padded, rank)
+    crowding_distance(points, rank), crowding_distance(padded, rank)
   )
 
 
@@ -110,30 +113,29 @@ def inclusion_exclusion(points, reference):
 @pytest.mark.parametrize("m", [1, 2, 3])
 def test_hypervolume_is_that_of_the_union_of_boxes(m):
   rng = np.random.default_rng(m)
-  volume = jax.jit(search.hypervolume)
   for trial in range(20):
     points = rng.uniform(0, 1.3, (7, m))
     if trial % 2:
       points = points.round(1)  # ties
     expected = inclusion_exclusion(points, np.full(m, 1.1))
-    found = volume(points.astype(np.float32), np.full(m, 1.1, np.float32))
+    found = hypervolume(points.astype(np.float32), np.full(m, 1.1, np.float32))
     assert found == pytest.approx(expected, abs=1e-5)
 
 
 def test_hypervolume_by_hand_and_its_limits():
   reference = jnp.full(3, 1.1)
-  assert search.hypervolume(jnp.zeros((1, 3)), reference) == pytest.approx(1.331, rel=1e-6)
-  assert search.hypervolume(jnp.full((4, 3), 2.0), reference) == 0
+  assert hypervolume(jnp.zeros((1, 3)), reference) == pytest.approx(1.331, rel=1e-6)
+  assert hypervolume(jnp.full((4, 3), 2.0), reference) == 0
   two = jnp.array([[0.0, 1.0], [1.0, 0.0]])  # 2 · 2 − 1 · 1
-  assert search.hypervolume(two, jnp.full(2, 2.0)) == pytest.approx(3.0)
+  assert hypervolume(two, jnp.full(2, 2.0)) == pytest.approx(3.0)
   points = jax.random.uniform(jax.random.key(0), (5, 12, 3))
-  batched = jax.vmap(search.hypervolume, (0, None))(points, reference)
-  alone = [search.hypervolume(p, reference) for p in points]
+  batched = jax.jit(jax.vmap(search.hypervolume, (0, None)))(points, reference)
+  alone = [hypervolume(p, reference) for p in points]
   np.testing.assert_allclose(batched, alone, rtol=1e-5)
   worse = jnp.concatenate([points[0], points[0] + 0.05])  # dominated points add nothing
-  assert search.hypervolume(worse, reference) == pytest.approx(float(alone[0]), rel=1e-5)
+  assert hypervolume(worse, reference) == pytest.approx(float(alone[0]), rel=1e-5)
   with pytest.raises(ValueError, match="three"):
-    search.hypervolume(jnp.zeros((2, 4)), jnp.ones(4))
+    hypervolume(jnp.zeros((2, 4)), jnp.ones(4))
 
 
 def test_spacing_by_hand():
@@ -196,25 +198,25 @@ def test_pure_diversity_against_the_slow_search():
 def test_survivors_are_the_best_by_front_and_then_by_crowding():
   line = [[0.0, 4.0], [0.1, 3.9], [1.0, 2.0], [4.0, 0.0]]
   objectives = jnp.array([[5.0, 5.0], *line, [9.0, 9.0]])
-  kept, rank, crowding = search.survivors(jax.random.key(0), objectives, 4)
+  kept, rank, crowding = survivors(jax.random.key(0), objectives, 4)
   # the ends are never crowded out; of the two inner points the less crowded comes first
   assert set(kept[:2].tolist()) == {1, 4} and kept[2:].tolist() == [3, 2]
   assert rank.tolist() == [0] * 4 and np.isinf(crowding[:2]).all()
-  kept, rank, _ = search.survivors(jax.random.key(0), objectives, 6)
+  kept, rank, _ = survivors(jax.random.key(0), objectives, 6)
   assert kept[4:].tolist() == [0, 5] and rank[4:].tolist() == [1, 2]
   with pytest.raises(ValueError, match="survivors"):
-    search.survivors(jax.random.key(0), objectives, 7)
+    survivors(jax.random.key(0), objectives, 7)
 
 
 def test_one_objective_keeps_the_lowest_and_a_diverged_model_is_the_worst():
   values = jnp.array([3.0, jnp.nan, 1.0, jnp.inf, 2.0])
   objectives = jnp.stack([values, jnp.zeros(5), jnp.zeros(5)], 1)
-  kept, _, _ = search.survivors(jax.random.key(0), objectives, 3)
+  kept, _, _ = survivors(jax.random.key(0), objectives, 3)
   assert kept.tolist() == [2, 4, 0]
 
 
 def test_equals_stay_by_chance():
-  kept = jax.vmap(lambda key: search.survivors(key, jnp.zeros((10, 2)), 5)[0])(
+  kept = jax.jit(jax.vmap(lambda key: survivors(key, jnp.zeros((10, 2)), 5)[0]))(
     jax.random.split(jax.random.key(0), 400)
   )
   share = np.bincount(np.asarray(kept).ravel(), minlength=10) / 400
@@ -248,7 +250,9 @@ def test_it_finds_and_spreads_over_a_known_front():
   states = jax.jit(jax.vmap(run))(jax.random.split(jax.random.key(0), 3))
   x = np.asarray(states.population["x"])
   assert x.min() > -0.1 and x.max() < 2.1
-  volume = jax.vmap(search.hypervolume, (0, None))(states.objectives, jnp.array([5.0, 5.0]))
+  volume = jax.jit(jax.vmap(search.hypervolume, (0, None)))(
+    states.objectives, jnp.array([5.0, 5.0])
+  )
   # ∫_0^4 (5 − (2 − √f)²) df, and the strip from 4 to 5 in which f_2 ≥ 0
   exact = 25 - 8 / 3
   assert np.all(volume > 0.985 * exact) and np.all(volume <= exact * (1 + 1e-6))

@@ -73,7 +73,7 @@ def test_impossible_settings_are_refused():
 @pytest.mark.shared
 @pytest.mark.parametrize(
   ("name", "rows", "columns", "groups"),
-  [("german", 1000, 57, 4), ("compas", 6167, 18, 12), ("adult", 30162, 101, 6)],
+  [("german", 1000, 60, 4), ("compas", 6167, 18, 12), ("adult", 30162, 101, 6)],
 )
 def test_the_real_sets(name, rows, columns, groups, tmp_path, monkeypatch):
   """Imported by the command of the documentation; the attributes' numbers are the paper's."""
