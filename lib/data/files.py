@@ -424,7 +424,7 @@ def _read_tables(files, target, drop, kept, missing) -> tuple[dict[str, Table], 
       raise UserError(
         f"{file} and another file are both split '{split}': put train or test in their names"
       )
-    these, raw[split] = _read_csv(file)
+    these, raw[split] = read_csv(file)
     if header and these != header:
       raise UserError(f"{file} has another header than the file before")
     header = these
@@ -486,7 +486,12 @@ def _is_number(text: str) -> bool:
     return False
 
 
-def _read_csv(file: pathlib.Path) -> tuple[list[str], list[list[str]]]:
+def read_csv(file: pathlib.Path) -> tuple[list[str], list[list[str]]]:
+  """Header and rows of a file of comma, semicolon or tab separated values, all as text.
+
+  Raises:
+    UserError: it is no such file, has no header or no rows, or its rows differ in length.
+  """
   try:
     with file.open(newline="", encoding="utf-8-sig") as text:
       first = text.readline()
