@@ -1,7 +1,8 @@
-"""Measures of results: statistics over seeds, and calibration of predictions.
+"""Measures of results: statistics over seeds, calibration of predictions, and detection.
 
 Confidence intervals, paired tests, Holm's correction and fitted exponents, on the host in
-float64; estimators of calibration errors, batched and jittable.
+float64; estimators of calibration errors, and false accept and reject rates with their curves
+and thresholds (`detection`), batched and jittable.
 
 >>> from lib.metrics import statistics
 >>> accuracy, baseline = [0.94, 0.95, 0.93, 0.96], [0.93, 0.93, 0.92, 0.94]
