@@ -17,11 +17,12 @@ PRESETS = {
     "genuine.test": 10,
     "kernels": ("linear", "rbf:1"),
     "lams": (1.0, 1e3),
+    "banana.seeds": 2,
     "banana.train": 30,
     "banana.test": 50,
     "banana.lams": (1e3,),
   },
-  # The paper's sizes were the default's; this has its kernels and λ, with γ in our units.
+  # The paper's kernels and λ (the sizes are the default's already), γ in units of ours.
   "paper": {
     "kernels": (
       "linear",
@@ -36,23 +37,27 @@ PRESETS = {
 def get_config(preset="default"):
   """Synthetic signatures of the paper's sizes: 10 targets a population, 5 genuine and 120
   impostor examples for training, 25 and 150 for the test.
+
+  Expect zero training FAR of every semi-hard machine, and no advantage over a standard SVM
+  with its threshold shifted to the same. Some three minutes on two free CPU cores.
   """
   config = ConfigDict()
   config.seed = 0  # the first of
-  config.seeds = 6  # populations of writers
+  config.seeds = 8  # populations of writers
   config.targets = 10  # writers of a population who are the genuine one in turn
   config.genuine = {"train": 5, "test": 25}
   config.train_writers = 12  # impostors of training, and
   config.test_writers = 15  # others of the test,
   config.repetitions = 10  # each with so many signatures
-  config.difficulty = 1.0  # spread of a writer's repetitions over that of writers
+  config.difficulty = 0.6  # spread of a writer's repetitions over that of writers
   config.copied = 0.5  # share of the target's style that impostors copy
   config.points = 32  # of a resampled signature
   config.folds = 3
-  config.kernels = ("linear", "poly:2", "poly:3", "rbf:0.1", "rbf:0.5", "rbf:1", "rbf:3")
+  config.kernels = ("linear", "poly:2", "poly:3", "rbf:0.3", "rbf:1", "rbf:3")
   config.lams = (0.1, 1.0, 10.0, 1e2, 1e3, 1e5)
   config.shrinkage = 0.1  # of the covariance of the baseline CM
   config.banana = {
+    "seeds": 20,
     "train": 100,  # of each class
     "test": 500,
     "difficulty": 0.6,

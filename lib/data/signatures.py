@@ -2,7 +2,8 @@
 
 A stand-in for recordings of hands: all writers write the same characters, a curve in space
 made of sinusoids; a writer has a style, and each repetition deviates from it. `imitation`
-makes impostors who have seen the target's style. Host-side NumPy, every draw from the generator given.
+makes impostors who have seen the target's style. Host-side NumPy, every draw from the
+generator given.
 """
 
 from __future__ import annotations
@@ -11,13 +12,12 @@ import numpy as np
 
 HARMONICS = 6
 RATE = 100.0  # positions a second
-# Of the style: two coefficients of each harmonic and coordinate, four of the speed profile,
-# slant, depth and duration.
-STYLE = 3 * HARMONICS * 2 + 4 + 3
+# Two coefficients of each harmonic and coordinate, four of the speed profile, slant and depth.
+STYLE = 3 * HARMONICS * 2 + 4 + 2
 
 
 def template(rng: np.random.Generator) -> np.ndarray:
-  """The curve that all write: coefficients (3, HARMONICS, 2) of sin and cos, falling as 1/k."""
+  """The curve that all write: coefficients (3, HARMONICS, 2) of sin, cos, falling as 1/k."""
   return rng.standard_normal((3, HARMONICS, 2)) / np.arange(1, HARMONICS + 1)[:, None]
 
 
@@ -43,15 +43,15 @@ def write(
 ) -> np.ndarray:
   """One repetition of each style (n, STYLE): positions (n, points, 3) in the air.
 
-  The style moves every coefficient of the template by a standard deviation of 0.3 of its scale,
-  warps time, slants x by y, and stretches the depth z. `difficulty` is the standard deviation
-  of a repetition around its writer, where that of writers around each other is 1; 0 repeats
-  exactly. Positions differ in place and size too, which `normalise` takes out.
+  The style moves every coefficient of the template by a standard deviation of 0.3 of its
+  scale, warps time, slants x by y, and stretches the depth z. `difficulty` is the standard
+  deviation of a repetition around its writer, where that of writers around each other is 1;
+  0 repeats exactly. Positions differ in place and size too, which `normalise` takes out.
   """
   n = len(style)
   u = style + difficulty * rng.standard_normal(style.shape)
   shape = u[:, : 6 * HARMONICS].reshape(n, 3, HARMONICS, 2)
-  warp, (slant, depth, _) = u[:, -7:-3], u[:, -3:].T
+  warp, (slant, depth) = u[:, -6:-2], u[:, -2:].T
   k = np.arange(1, HARMONICS + 1)
   coefficients = curve + 0.3 * shape / k[:, None]
   # Time: the integral of a positive speed profile, from 0 to 1.

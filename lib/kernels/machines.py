@@ -8,8 +8,9 @@ training example may be accepted (impostors); D(x) > 0 accepts. With h_i = (1 + 
   SH-SVDD   min R² + λ/2 Σ ξ²         s.t. y_i ‖φ_i − a‖² ≤ y_i R² − 1 + h_i ξ_i   (eq. 25-26)
   SH-TWSVM  min ½‖K(A, C) w + b‖²     s.t. K(B, C) w + b ≤ −1                      (eq. 14-15)
 
-with genuine rows A, impostor rows B, C both. All have a dual of one form, min ½ α·Pα + q·α over
-α ≥ 0 with a·α = c, so that machines of all kinds go through `numerics.solve_qp` in one batch:
+with genuine rows A, impostor rows B, C both. All have a dual of one form, min ½ α·Pα + q·α
+over α ≥ 0 with a·α = b, so that machines of all kinds go through `numerics.solve_qp` in one
+batch:
 
 ```
 dual = margin_dual(k, y, ridge=h / lam)             # h / lam: SH-SVM; 1 / lam: the L2-SVM
@@ -22,9 +23,9 @@ decision(machine, k_cross)                          # (n, m) kernel of training 
 
 Reference: *Semi-hard margin support vector machines for personal authentication with an aerial
 signature motion* (ICANN 2021). Departures from the print: the dual of SH-SVM has the factor ½
-that eq. 10 lacks; SH-SVDD has one margin for both classes, as its eqs. 27, 31 and 32 want, where
-eq. 26 has −y_i for −1 (`printed=True` gives the dual as printed, of spheres without a margin);
-the matrix of SH-TWSVM, of rank at most that of A, gets a ridge.
+that eq. 10 lacks; SH-SVDD has one margin for both classes, as its eqs. 27, 31 and 32 want,
+where eq. 26 has −y_i for −1 (`printed=True` gives the dual as printed, of spheres without a
+margin); the matrix of SH-TWSVM, of rank at most that of A, gets a ridge.
 """
 
 from __future__ import annotations
@@ -108,10 +109,10 @@ def margin_machine(k, y, ridge, alpha, where: Array | None = None) -> Machine:
 def sphere_dual(
   k: Array, y: Array, ridge: Array, where: Array | None = None, printed: bool = False
 ) -> Dual:
-  """max Σ α_i (1 + y_i K_ii) − Σ_ij α_i α_j y_i y_j (K_ij + δ_ij ridge_i/2), α·y = 1 (eq. 33-35).
+  """max Σ α_i (1 + y_i K_ii) − Σ_ij α_i α_j y_i y_j (K_ij + δ_ij ridge_i/2), α·y = 1.
 
-  Arguments as in `margin_dual`. `printed` leaves out the 1, as eq. 33 does: both classes then
-  have the boundary R² and there is no margin.
+  Eq. 33-35, but for the 1, which the print leaves out and so does `printed`: both classes then
+  have the boundary R² and there is no margin. Other arguments as in `margin_dual`.
   """
   p = 2 * jnp.outer(y, y) * k + jnp.diag(ridge)
   q = -y * jnp.diag(k) - (0.0 if printed else 1.0)
@@ -123,8 +124,8 @@ def sphere_machine(
 ) -> Machine:
   """R² = mean over support vectors of d_i² + margin y_i − ridge_i α_i y_i (eq. 32).
 
-  D(x) = R² − ‖φ(x) − a‖² with a = Σ α_i y_i φ_i (eq. 36). `margin` is 1; of the printed dual it
-  has to be 0. Together with 1 the printed dual accepts impostors that it was trained on.
+  D(x) = R² − ‖φ(x) − a‖² with a = Σ α_i y_i φ_i (eq. 36). `margin` is 1; of the printed dual
+  it has to be 0. Together with 1 the printed dual accepts impostors that it was trained on.
   """
   centre = alpha * y
   product = k @ centre

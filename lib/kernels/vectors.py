@@ -34,8 +34,8 @@ def rbf_kernel(x1: Array, x2: Array, gamma) -> Array:
 def median_gamma(x: Array, where: Array | None = None) -> Array:
   """γ = 1 / median of ‖x_i − x_j‖² over pairs i < j: the median heuristic; (n, d) -> ().
 
-  A unit for γ that follows the scale of the inputs and their dimension. `where` (n,) of booleans
-  says which rows count.
+  A unit for γ that follows the scale of the inputs and their dimension. `where` (n,) of
+  booleans says which rows count.
   """
   i, j = jnp.triu_indices(x.shape[0], 1)
   distances = squared_distances(x, x)[i, j]

@@ -59,7 +59,8 @@ def kkt_error(p, q, a, b, upper, x, y, z, v) -> Array:
 
   The largest of three: the gradient P x + q − a y − z + v over the largest term in it, a·x − b
   over the largest a_i x_i or b, and the duality gap x·z + (u − x)·v over the objective's
-  terms. x, z, v and u − x are taken to be non-negative.
+  terms, or max q²/max P_ii where they are smaller (a minimiser of 0). x, z, v and u − x are
+  taken to be non-negative.
   """
   px = p @ x
   gradient = px + q - a * y - z + v
@@ -69,7 +70,10 @@ def kkt_error(p, q, a, b, upper, x, y, z, v) -> Array:
   equality = jnp.abs(a @ x - b) / jnp.maximum(size, 1e-300)
   slack = jnp.where(jnp.isinf(upper), 0.0, upper - x)
   gap = x @ z + slack @ v
-  gap /= jnp.maximum(jnp.maximum(jnp.abs(x @ px) / 2, jnp.abs(q) @ x), 1e-300)
+  curvature = jnp.diag(p).max()
+  scale = jnp.where(curvature > 0, jnp.max(q**2) / curvature, 0.0)
+  terms = jnp.stack([jnp.abs(x @ px) / 2, jnp.abs(q) @ x, scale])
+  gap /= jnp.maximum(terms.max(), 1e-300)
   return jnp.maximum(jnp.maximum(stationarity, equality), gap)
 
 

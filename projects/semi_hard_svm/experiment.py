@@ -1,11 +1,11 @@
 """Genuine writers against impostors: semi-hard machines, and thresholds that do the same.
 
 *Semi-hard margin support vector machines* (ICANN 2021). A member is a population of writers; a
-step takes one of them as the target and trains every machine with every kernel and λ, on all
-training examples and without each fold. `BANANA` does it once in the plane (Fig. 2).
+step takes one of them as the target and trains every machine with every kernel and λ, on
+all training examples and without each fold. `BANANA` does it once in the plane (Fig. 2).
 
-Everything is float64. Axes of what is measured: splits (the folds, then none left out), kernels,
-rows (a machine with a λ, see `rows`), thresholds (`THRESHOLDS`).
+Everything is float64. Axes of what is measured: splits (the folds, then none left out),
+kernels, rows (a machine with a λ, see `rows`), thresholds (`THRESHOLDS`).
 """
 
 import jax
@@ -40,8 +40,11 @@ def check(config):
     raise UserError("needs genuine.train >= 2, genuine.test >= 1 and points >= 2.")
   if not 2 <= config.folds <= config.genuine.train:
     raise UserError(f"folds is {config.folds}: give 2 to genuine.train.")
-  if not 0 <= config.difficulty or not 0 <= config.copied < 1:
+  if not config.difficulty >= 0 or not 0 <= config.copied < 1:
     raise UserError("needs difficulty >= 0 and 0 <= copied < 1.")
+  for name in ("seeds", "train", "test"):
+    if config.banana[name] < 1:
+      raise UserError(f"banana.{name} is {config.banana[name]}: it must be at least 1.")
   if not config.lams or min(config.lams) <= 0 or min(config.banana.lams) <= 0:
     raise UserError("lams and banana.lams have to be positive numbers.")
   if config.banana.lam not in config.banana.lams:
@@ -296,7 +299,7 @@ def bananas(config):
       parts += [x[y == 0][:count], x[y == 1][:count]]
     return np.concatenate(parts)
 
-  seeds = range(config.seed, config.seed + config.seeds)
+  seeds = range(config.seed, config.seed + config.banana.seeds)
   return {"inputs": np.stack([one(s) for s in seeds]), "first_seed": np.int32(config.seed)}
 
 
@@ -315,7 +318,8 @@ def banana(config, operands):
   found = jax.vmap(lambda s, extra: measure(s[: n + m], jnp.asarray(y), where, test_y, extra))(
     scores, printed
   )
-  shown = np.array([lam in (config.banana.lam, 0) for _, lam in rows(config.banana.lams, True)])
+  whole = rows(config.banana.lams, printed=True)
+  shown = np.array([lam in (config.banana.lam, 0) for _, lam in whole])
   return found | {"error": error, "map": scores[np.flatnonzero(shown), n + m :]}
 
 
@@ -332,7 +336,8 @@ def run(config, ctx):
     over = {"seed": ctx.seeds(config)}
     found = ctx.members("signatures", SIGNATURES, config, operands, over=over)
     crescents = bananas(config)
-    plane = ctx.members("banana", BANANA, config, crescents, over=over)
+    plane_seeds = range(config.seed, config.seed + config.banana.seeds)
+    plane = ctx.members("banana", BANANA, config, crescents, over={"seed": plane_seeds})
   names = rows(config.lams)
   plane_names = rows(config.banana.lams, printed=True)
   return {
