@@ -21,7 +21,8 @@ from lib.numerics.linear_algebra import one_at_a_time
 Array = jax.Array
 
 
-_PATIENCE = 25  # steps without a better `kkt_error`: far starts need many
+# Steps without a better `kkt_error`: far starts need many, but near the end there is rounding.
+_PATIENCE, _NEAR, _PATIENCE_NEAR = 25, 1e-7, 4
 
 
 class Solution(NamedTuple):
@@ -212,7 +213,8 @@ def _solve_one(p, q, a, b, upper, tolerance, steps):
     return _State(*kept, error, number + 1, stuck)
 
   def unfinished(state):
-    return (state.error > tolerance) & (state.steps < steps) & (state.stuck < _PATIENCE)
+    patience = jnp.where(state.error < _NEAR, _PATIENCE_NEAR, _PATIENCE)
+    return (state.error > tolerance) & (state.steps < steps) & (state.stuck < patience)
 
   begin = start()
   error = kkt_error(p, q, a, b, upper, *begin)

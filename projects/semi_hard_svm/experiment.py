@@ -26,6 +26,7 @@ MARGINS = ("svm", "weighted", "sh_svm")
 # The sphere; that of the dual as printed, with a radius that belongs to it; and with eq. 32's.
 SPHERES = ("sh_svdd", "printed_svdd", "mixed_svdd")
 WEIGHT = 100.0
+TOLERANCE = 1e-12  # of the quadratic programs: R² is large beside the margin of 1
 # Of D(x): 0; where no training impostor is accepted any more (raised from 0, never lowered);
 # half way and at the margin of impostors; and what the dual printed as eq. 10 amounts to.
 THRESHOLDS = ("zero", "shifted", "half", "margin", "printed")
@@ -104,7 +105,7 @@ def fit(k, y, lams, where, printed=False):
   duals = [jax.vmap(lambda r: machines.margin_dual(k, y, r, where))(margin), spheres(False)]
   duals += [spheres(True)] * printed + [twin]
   stacked = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *duals)
-  found = jax.vmap(lambda dual: numerics.solve_qp(*dual))(stacked)
+  found = jax.vmap(lambda dual: numerics.solve_qp(*dual, tolerance=TOLERANCE))(stacked)
   parts = jnp.split(found.x, np.cumsum([len(dual.q) for dual in duals])[:-1])
 
   def made_spheres(alphas, size):

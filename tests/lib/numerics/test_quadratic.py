@@ -35,7 +35,7 @@ def solve(p, q, a=None, b=0.0, upper=None):
 
 def assert_optimal(found, p, q, a, b, upper, tolerance=1e-6):
   """Every one of the conditions of Karush, Kuhn and Tucker, in plain NumPy."""
-  x, scale = found.x, 1 + np.abs(p @ found.x).max()
+  x, scale = found.x, 1 + np.abs(p @ found.x).max() + np.abs(q).max()
   gradient = p @ x + q - a * found.y - found.z + found.v
   assert np.abs(gradient).max() < tolerance * scale
   assert abs(a @ x - b) < tolerance * (1 + np.abs(x).max())
