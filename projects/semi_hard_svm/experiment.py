@@ -147,7 +147,6 @@ def measure(scores, y, where, test_y, extra):
     "far": detection.false_accept_rate(others, thresholds),
     "frr": detection.false_reject_rate(genuine, thresholds),
     "auc": detection.auc(genuine, others),
-    "eer": detection.equal_error_rate(genuine, others),
     "frr_at_1": detection.false_reject_rate_at(genuine, others, 0.01),
   }
 
