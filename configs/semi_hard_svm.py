@@ -39,7 +39,7 @@ def get_config(preset="default"):
   impostor examples for training, 25 and 150 for the test.
 
   Expect zero training FAR of every semi-hard machine, and no advantage over a standard SVM
-  with its threshold shifted to the same. Some three minutes on two free CPU cores.
+  with its threshold shifted to the same. Some 80 s on two free CPU cores.
   """
   config = ConfigDict()
   config.seed = 0  # the first of

@@ -2,8 +2,8 @@
 
 The duals of support vector machines have this form. The solver is an interior point method in
 plain JAX, so that a grid of kernels, costs and folds is one vmapped call. General solvers of
-this kind pass bounds as dense matrices and stop at absolute tolerances, which costs several
-times as much here, and is too coarse where multipliers range over ten orders of magnitude.
+this kind (qpax) take bounds as dense matrices, stop at absolute tolerances and keep
+multipliers above a floor; here multipliers range over ten orders of magnitude.
 """
 
 from __future__ import annotations
