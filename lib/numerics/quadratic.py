@@ -1,9 +1,10 @@
 """Convex quadratic programs with bounds and one equality, dense and small, by the thousand.
 
 The duals of support vector machines have this form. The solver is an interior point method in
-plain JAX, so that a grid of kernels, costs and folds is one vmapped call. General solvers of
-this kind (qpax) take bounds as dense matrices, stop at absolute tolerances and keep
-multipliers above a floor; here multipliers range over ten orders of magnitude.
+plain JAX, so that a grid of kernels, costs and folds is one vmapped call. The general solver
+of this kind, qpax 0.1, finds the same margins; but it takes bounds as dense matrices, and
+keeps slacks above a floor that left an absolute tolerance of 10⁻⁸ out of reach: it took all
+of its 60 steps, and ten times as long (8 problems of 125 variables on a CPU).
 """
 
 from __future__ import annotations
