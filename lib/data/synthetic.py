@@ -12,7 +12,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from lib.data import glyphs, mixtures
+from lib.data import glyphs, mixtures, signatures
 from lib.data.dataset import Dataset, Examples, Info
 
 
@@ -216,6 +216,51 @@ def two_moons(seed: int, difficulty: float = 0.2) -> Task:
   del seed  # the distribution has nothing random about it
   _check(difficulty)
   return _noisy_curves(_moon, difficulty / 2, 2)
+
+
+def _banana(c, t):
+  angle = np.pi * (0.125 + 1.25 * t if c == 0 else 0.375 - 1.25 * t)
+  return np.stack([np.sin(angle), np.cos(angle)], axis=-1) - 0.75 * c
+
+
+def banana(seed: int, difficulty: float = 0.4) -> Task:
+  """Two interlocking crescents: arcs of radius 1 over 225°, the second one opposite to the
+  first and shifted by −0.75 in both coordinates (PRTools' `gendatb`, of radius 5 there); the
+  noise has a standard deviation of `difficulty`/2. Bayes accuracy by quadrature.
+  """
+  del seed  # the distribution has nothing random about it
+  _check(difficulty)
+  return _noisy_curves(_banana, difficulty / 2, 2)
+
+
+def aerial_signatures(
+  seed: int,
+  difficulty: float = 0.5,
+  *,
+  copied: float = 0.5,
+  writers: int = 20,
+  points: int = 32,
+) -> Task:
+  """Features of a motion in the air: class 1 is one writer, class 0 are `writers` imitators.
+
+  `difficulty` is the spread of a writer's repetitions, in units of that of writers around each
+  other, and `copied` the share of the target's style that imitators take over: see
+  `lib.data.signatures`. The Bayes accuracy is not known (1 at difficulty 0).
+  """
+  _check(difficulty)
+  if not 0 <= copied < 1 or writers < 1 or points < 2:
+    raise ValueError("needs 0 <= copied < 1, writers >= 1 and points >= 2")
+  rng = np.random.default_rng([seed, 7])
+  curve, target = signatures.template(rng), signatures.styles(rng, 1)
+  others = signatures.imitation(signatures.styles(rng, writers), target, copied)
+
+  def sample(rng, n):
+    y = rng.integers(2, size=n)
+    style = np.where(y[:, None] == 1, target, others[rng.integers(writers, size=n)])
+    written = signatures.write(rng, curve, style, difficulty)
+    return signatures.features(written, points), y
+
+  return Task(sample, 2, 1.0 if difficulty == 0 else None, class_names=("impostor", "genuine"))
 
 
 def _spiral(classes, turns, c, t):
@@ -422,6 +467,8 @@ GENERATORS: dict[str, Callable[..., Task]] = {
   "sine_regression": sine_regression,
   "spirals": spirals,
   "two_moons": two_moons,
+  "banana": banana,
+  "aerial_signatures": aerial_signatures,
   "unequal_groups": unequal_groups,
 }
 
