@@ -1,4 +1,4 @@
-"""What Table 2, Fig. 2 and the discussion say, and controls; limits were set before the runs.
+"""What Table 2, Fig. 2 and the discussion say, and controls; limits are from before the runs.
 
 Hyper-parameters (kernel and λ) are selected by cross-validation for each target and machine:
 the least FAR + FRR of the left-out folds, then the lower FAR, then the larger λ. Samples are
