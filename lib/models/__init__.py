@@ -13,13 +13,22 @@ into pieces that can be applied alone, for what is measured layer by layer.
 """
 
 from lib.models import normalisation
-from lib.models.blocks import Block, apply, blocks, count, init, weight_matrices
+from lib.models.blocks import (
+  Block,
+  activations,
+  apply,
+  blocks,
+  count,
+  init,
+  weight_matrices,
+)
 from lib.models.bottleneck import VIB
 from lib.models.cnn import CNN
 from lib.models.initialisers import kernel_and_bias
 from lib.models.lenet import LeNet
 from lib.models.mlp import MLP, DenseLayer, activation
 from lib.models.resnet import PreActResNet, ResidualUnit
+from lib.models.strided import StridedCNN
 
 __all__ = [
   "CNN",
@@ -30,7 +39,9 @@ __all__ = [
   "LeNet",
   "PreActResNet",
   "ResidualUnit",
+  "StridedCNN",
   "activation",
+  "activations",
   "apply",
   "blocks",
   "count",

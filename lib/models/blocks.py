@@ -80,6 +80,26 @@ def blocks(
   return tuple(found)
 
 
+def activations(model: nn.Module, variables: Variables, x: jax.Array) -> dict[str, jax.Array]:
+  """Outputs of every stage of the network in eval mode, by name, in one forward pass.
+
+  The last one is what `apply` returns.
+
+  Args:
+    model: a module with a method `stages(by)`, see `blocks`.
+    variables: its variables.
+    x: (n, …) inputs.
+  """
+
+  def method(module, x):
+    found = {}
+    for name, layer in module.stages("layer"):
+      found[name] = x = layer(x, False)
+    return found
+
+  return model.apply(variables, x, method=method)
+
+
 def weight_matrices(params) -> dict[str, jax.Array]:
   """The kernels as matrices (fan_in, fan_out), by their path, in the order of the tree.
 

@@ -3,7 +3,7 @@ corruptions of images.
 """
 
 from lib.robustness import corruptions
-from lib.robustness.attacks import bim, fgsm, pgd
+from lib.robustness.attacks import bim, difference_of_logits_ratio, fgsm, pgd
 from lib.robustness.balls import project, project_l2, project_linf, project_perturbation
 from lib.robustness.jacobians import (
   centre_outputs,
@@ -32,6 +32,7 @@ __all__ = [
   "bim",
   "centre_outputs",
   "corruptions",
+  "difference_of_logits_ratio",
   "evasion_rate",
   "fgsm",
   "jacobian",

@@ -2,9 +2,9 @@
 
 `logits` is any differentiable function of the inputs, (n, …) -> (n, classes): close over the
 parameters, `lambda x: model.apply(variables, x)`. An attack ascends the cross entropy of
-the labels, or with `targeted` descends that of the labels it is given. What it returns is
-inside the ball and the pixel range exactly (see `lib.robustness.balls`). Everything can be
-jitted, and vmapped over radii and steps.
+the labels (or the DLR loss), or with `targeted` descends that of the labels it is given. What
+it returns is inside the ball and the pixel range exactly (see `lib.robustness.balls`).
+Everything can be jitted, and vmapped over radii and steps.
 """
 
 from __future__ import annotations
@@ -19,10 +19,41 @@ from jax import lax
 from lib.robustness import balls
 
 Logits = Callable[[jax.Array], jax.Array]
+LOSSES = ("cross_entropy", "dlr")
 
 
-def _losses(logits: Logits, labels, targeted: bool):
+def difference_of_logits_ratio(logits, labels) -> jax.Array:
+  """DLR = −(z_y − max_{i≠y} z_i) / (z_(1) − z_(3)), with z_(k) the k-th largest, (n,).
+
+  Croce and Hein (2020), *Reliable evaluation of adversarial robustness with an ensemble of
+  diverse parameter-free attacks*, eq. 6. It does not change when all logits are shifted or
+  scaled, so that its gradient does not vanish for a confident network. 10⁻¹² is added to the
+  denominator.
+
+  Args:
+    logits: (n, classes), at least 3 classes.
+    labels: (n,).
+
+  Raises:
+    ValueError: there are fewer classes.
+  """
+  if logits.shape[-1] < 3:
+    raise ValueError(f"the DLR loss needs three classes, not {logits.shape[-1]}")
+  own = jnp.take_along_axis(logits, labels[:, None], 1)[:, 0]
+  is_own = jnp.arange(logits.shape[-1]) == labels[:, None]
+  other = jnp.where(is_own, -jnp.inf, logits).max(1)
+  largest = lax.top_k(logits, 3)[0]
+  return -(own - other) / (largest[:, 0] - largest[:, 2] + 1e-12)
+
+
+def _losses(logits: Logits, labels, targeted: bool, loss: str = "cross_entropy"):
   """What an attack ascends, (n, …) -> (n,)."""
+  if loss not in LOSSES:
+    raise ValueError(f"loss must be one of {', '.join(LOSSES)}, not {loss!r}")
+  if loss == "dlr":
+    if targeted:
+      raise ValueError("the DLR loss is for untargeted attacks")
+    return lambda x: difference_of_logits_ratio(logits(x), labels)
   sign = -1.0 if targeted else 1.0
 
   def losses(x):
@@ -101,6 +132,7 @@ def pgd(
   step,
   steps: int,
   restarts: int = 1,
+  loss: str = "cross_entropy",
   norm="linf",
   targeted=False,
   low=0.0,
@@ -114,16 +146,20 @@ def pgd(
     key: of the starting points.
     logits, x, labels, radius, step, steps, norm, targeted, low, high: as `bim`.
     restarts: starting points of every input.
+    loss: "cross_entropy", or "dlr" for `difference_of_logits_ratio`.
+
+  Raises:
+    ValueError: `loss` is something else, or "dlr" and `targeted`.
   """
-  losses = _losses(logits, labels, targeted)
+  losses = _losses(logits, labels, targeted, loss)
 
   def attempt(best, key):
     start = balls.project(balls.uniform(key, x, radius, norm), x, radius, norm, low, high)
     found = _ascend(losses, start, x, radius, step, steps, norm, low, high)
-    loss = losses(found)
-    better = loss > best[1]
+    value = losses(found)
+    better = value > best[1]
     chosen = jnp.where(better.reshape(-1, *[1] * (x.ndim - 1)), found, best[0])
-    return (chosen, jnp.maximum(loss, best[1])), None
+    return (chosen, jnp.maximum(value, best[1])), None
 
   start = (x, jnp.full(x.shape[:1], -jnp.inf, x.dtype))
   (found, _), _ = lax.scan(attempt, start, jax.random.split(key, restarts))

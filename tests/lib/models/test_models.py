@@ -286,3 +286,26 @@ def test_bottleneck_averages_probabilities_in_eval_mode():
 def test_impossible_networks(model, shape, message):
   with pytest.raises(UserError, match=message):
     jax.eval_shape(lambda key: models.init(model, key, shape), jax.random.key(0))
+
+
+def test_strided_cnn_has_the_paper_s_layers():
+  """12,544, 3,200, 128 and 10 outputs; 64·8² + 64, 128·64·6² + 128, 128²·5² + 128, 129·10."""
+  model = models.StridedCNN()
+  sizes = [math.prod(b.output_shape) for b in models.blocks(model, (28, 28, 1))]
+  assert sizes == [12544, 3200, 128, 10]
+  shapes = jax.eval_shape(lambda key: models.init(model, key, (28, 28, 1)), jax.random.key(0))
+  assert models.count(shapes["params"]) == 4160 + 295_040 + 409_728 + 1290
+  with pytest.raises(UserError, match="Three"):
+    models.blocks(models.StridedCNN((4, 4)), (28, 28, 1))
+
+
+def test_activations_are_those_of_the_blocks():
+  model = models.StridedCNN((3, 4, 5), (3, 3, 2))
+  variables = models.init(model, jax.random.key(0), (12, 12, 1))
+  x = jax.random.uniform(jax.random.key(1), (2, 12, 12, 1))
+  found = models.activations(model, variables, x)
+  y = x
+  for block in models.blocks(model, (12, 12, 1)):
+    y = block.apply(variables, y)
+    np.testing.assert_allclose(found[block.name], y, rtol=1e-5, atol=1e-6)
+  np.testing.assert_allclose(y, models.apply(model, variables, x), rtol=1e-5, atol=1e-6)

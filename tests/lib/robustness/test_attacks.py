@@ -136,6 +136,33 @@ def test_linear_logits_have_a_known_optimum():
     np.testing.assert_array_equal(found, best)
 
 
+def test_difference_of_logits_ratio_by_hand():
+  logits = jnp.array([[5.0, 3.0, 1.0, 0.0], [5.0, 3.0, 1.0, 0.0]])
+  found = robustness.difference_of_logits_ratio(logits, jnp.array([0, 1]))
+  np.testing.assert_allclose(found, [-2 / 4, 2 / 4])
+  scaled = robustness.difference_of_logits_ratio(7 * logits + 3, jnp.array([0, 1]))
+  np.testing.assert_allclose(scaled, found, rtol=1e-6)
+  with pytest.raises(ValueError, match="three classes"):
+    robustness.difference_of_logits_ratio(logits[:, :2], jnp.array([0, 1]))
+
+
+def test_pgd_with_the_dlr_loss(network):
+  logits, x, labels = network
+  found = jax.jit(
+    lambda x: robustness.pgd(
+      jax.random.key(2), logits, x, labels, 0.1, step=0.02, steps=10, loss="dlr"
+    )
+  )(x)
+  assert exactly_inside(found, x, 0.1, "linf")
+  before, after = (
+    robustness.difference_of_logits_ratio(logits(a), labels) for a in (x, found)
+  )
+  assert np.mean(after > before) > 0.9
+  for options in ({"loss": "hinge"}, {"loss": "dlr", "targeted": True}):
+    with pytest.raises(ValueError, match=r"loss|untargeted"):
+      robustness.pgd(jax.random.key(2), logits, x, labels, 0.1, step=0.1, steps=1, **options)
+
+
 @pytest.mark.parametrize("target", [robustness.UNTARGETED, 1])
 def test_universal_perturbation_of_linear_logits(target):
   w = jax.random.normal(jax.random.key(0), (12, 2))

@@ -1,0 +1,584 @@
+"""Clusters of a CNN's activations, layer by layer, to detect what it was not trained on.
+
+Lehmann and Ebner (2021). Four programs and two host stages:
+
+- `PROGRAM` trains one network (sec. 4.1); its members are seeds;
+- `ATTACKS` makes the adversarial examples of a network (sec. 4.4);
+- `LAYERS` takes activations, their principal components and Deep k-NN's neighbours;
+- `EMBED` projects one layer's components to the plane (sec. 3, step 2c);
+- `CLUSTER` finds its clusters (step 2d); DBSCAN is scikit-learn's;
+- `detection.py` makes class sets and rates of them (eq. 1-4), `timing.py` takes times.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from lib import data, models, representations, robustness, training
+from lib.experiment import Program, UserError
+from projects.layer_cluster_ood import detection, timing
+
+VARIANTS = ("flat", "pool", "global")
+ATTACK_NAMES = ("fgsm", "bim", "pgd", "pgd_dlr")
+SETS = ("test", "natural", *ATTACK_NAMES)  # what is to be told apart; the first is normal
+
+# --- data and network -------------------------------------------------------------------
+
+
+def check(config):
+  """Raises a UserError for numbers that make no sense."""
+  for name in ("seeds", "fit_examples", "test_examples", "calibration_examples", "neighbours"):
+    if config[name] < 1:
+      raise UserError(f"config.{name} is {config[name]}: it must be at least 1.")
+  if config.threshold not in config.thresholds:
+    raise UserError(f"config.thresholds must contain config.threshold, {config.threshold}.")
+  if "flat" not in config.variants or set(config.variants) - set(VARIANTS):
+    raise UserError(f"config.variants must be some of {', '.join(VARIANTS)}, flat among them.")
+  if config.fit_examples > config.train_examples:
+    raise UserError(
+      f"fit_examples is {config.fit_examples}, more than train_examples, "
+      f"{config.train_examples}."
+    )
+  least = max(config.neighbours, config.umap.n_neighbors, config.kmeans.largest)
+  if config.fit_examples <= least:
+    raise UserError(f"fit_examples is {config.fit_examples}: it must be more than {least}.")
+  if config.attack_batch > config.test_examples:
+    raise UserError(f"attack_batch is {config.attack_batch}, more than test_examples.")
+
+
+def _natural(config, shape):
+  """Inputs of other classes, (test_examples, …), scaled to [0, 1]."""
+  found = data.load(config.natural.dataset)
+  if tuple(found.info.input_shape) != tuple(shape):
+    raise UserError(
+      f"natural.dataset has inputs of shape {found.info.input_shape}, dataset {shape}."
+    )
+  left_out = [
+    i for i, name in enumerate(found.info.class_names) if name in config.natural.without
+  ]
+  found = data.scale(found) if found.info.maximum is not None else found
+  inputs = found.test.inputs[~np.isin(found.test.targets, left_out)]
+  if len(inputs) < config.test_examples:
+    raise UserError(
+      f"natural.dataset has {len(inputs)} test inputs, fewer than test_examples, "
+      f"{config.test_examples}."
+    )
+  return inputs[: config.test_examples]
+
+
+def prepare(config):
+  """Images in [0, 1]: training and calibration examples, the test set, natural outsiders."""
+  check(config)
+  found = data.load(config.dataset)
+  if found.info.task != "classification" or len(found.info.input_shape) != 3:
+    raise UserError(
+      f"dataset is '{config.dataset}', but this project needs classes of images."
+    )
+  if found.info.maximum is not None:
+    found = data.scale(found)
+  found = data.split(
+    found, 0, validation=int(config.calibration_examples), train=int(config.train_examples)
+  )
+  if found.test is None or found.test.size < config.test_examples:
+    raise UserError(f"dataset has no {config.test_examples} test examples.")
+  test = data.Examples(*(a[: config.test_examples] for a in found.test))
+  splits = {"train": found.train, "calibration": found.validation, "test": test}
+  operands = {name: training.Split(*map(jnp.asarray, part)) for name, part in splits.items()}
+  return operands | {
+    "natural": jnp.asarray(_natural(config, found.info.input_shape)),
+    "classes": jnp.zeros((found.info.num_classes, 0)),
+  }
+
+
+def network(config, operands):
+  """The CNN of the config."""
+  return models.StridedCNN(
+    tuple(config.model.channels), tuple(config.model.sizes), operands["classes"].shape[0]
+  )
+
+
+# --- training (sec. 4.1) ----------------------------------------------------------------
+
+
+def _task(config, operands):
+  task, hypers = training.from_config(config, network(config, operands))
+  return task, hypers, training.Data(operands["train"], test=operands["test"])
+
+
+def _init(config, operands):
+  task, hypers, splits = _task(config, operands)
+  return training.init(task, jax.random.key(config.seed), hypers, splits)
+
+
+def _epoch(config, operands, state):
+  task, hypers, splits = _task(config, operands)
+  return training.epoch(task, hypers, state, splits)
+
+
+def _trained(config, operands, state, history):
+  del config, operands
+  return {
+    "params": state.params,
+    "test_accuracy": history["test_accuracy"][-1],
+    "train_loss": history["train_loss"],
+  }
+
+
+PROGRAM = Program(_init, _epoch, _trained, steps=lambda config: config.train.epochs)
+
+
+# --- adversarial examples (sec. 4.4) ----------------------------------------------------
+
+
+def _member(config, operands):
+  """Parameters of one of the trained networks, and a key of its seed."""
+  params = jax.tree.map(lambda leaf: leaf[config.member], operands["params"])
+  return params, jax.random.key(operands["seeds"][config.member])
+
+
+def attack(config, logits, key, inputs, labels):
+  """The four attacks of sec. 4.4 on a batch, {name: inputs}."""
+  chosen = config.attacks
+
+  def numbers(name):
+    return {"step": chosen[name].step, "steps": chosen[name].steps}
+
+  def pgd(name, **options):
+    return robustness.pgd(
+      key, logits, inputs, labels, chosen[name].radius, **numbers(name), **options
+    )
+
+  return {
+    "fgsm": robustness.fgsm(logits, inputs, labels, chosen.fgsm.radius),
+    "bim": robustness.bim(logits, inputs, labels, chosen.bim.radius, **numbers("bim")),
+    "pgd": pgd("pgd"),
+    "pgd_dlr": pgd("pgd_dlr", loss="dlr"),
+  }
+
+
+def _attack_batch(config, operands, state):
+  """The next test images; the last batch may overlap the one before."""
+  params, key, position = state
+  model = network(config, operands)
+  n = config.test_examples
+  rows = jnp.minimum(position, n - config.attack_batch) + jnp.arange(config.attack_batch)
+  found = attack(
+    config,
+    lambda x: model.apply({"params": params}, x),
+    jax.random.fold_in(key, position),
+    *(a[rows] for a in operands["test"]),
+  )
+  return (params, key, position + config.attack_batch), found
+
+
+def _joined(n, batch):
+  """Batches of `batch` rows whose last one ends at n, (batches, batch, …) -> (n, …)."""
+
+  def join(a):
+    count = len(a)
+    overlap = count * batch - n
+    whole = a[: count - 1].reshape(-1, *a.shape[2:])
+    return jnp.concatenate([whole, a[-1, overlap:]])
+
+  return join
+
+
+ATTACKS = Program(
+  lambda config, operands: (*_member(config, operands), jnp.zeros([], jnp.int32)),
+  _attack_batch,
+  lambda config, operands, state, history: jax.tree.map(
+    _joined(config.test_examples, config.attack_batch), history
+  ),
+  steps=lambda config: -(-config.test_examples // config.attack_batch),
+)
+
+
+# --- activations and their principal components (sec. 3, steps 2a-2c) --------------------
+
+
+def layer_shapes(config, operands):
+  """{layer: shape of its output}, from the first convolution to the logits."""
+  shape = operands["train"].inputs.shape[1:]
+  return {b.name: b.output_shape for b in models.blocks(network(config, operands), shape)}
+
+
+def codes(config, operands):
+  """{name: (layer, variant)} of everything that is projected, "flat" of all layers first.
+
+  - "flat": activations as vectors, each feature divided by its standard deviation;
+  - "pool": the mean of 2 × 2 windows before that, where a convolution's output has any;
+  - "global": all features divided by one number, the other reading of "normalise the matrix".
+  """
+  shapes = layer_shapes(config, operands)
+  found = {}
+  for variant in VARIANTS:
+    if variant in config.variants:
+      for layer, shape in shapes.items():
+        if variant != "pool" or (len(shape) == 3 and min(shape[:2]) > 1):
+          found[f"{variant}.{layer}"] = (layer, variant)
+  return found
+
+
+def vectors(activations, variant):
+  """Activations of a layer as vectors, (n, …) -> (n, m)."""
+  if variant == "pool":
+    n, height, width, channels = activations.shape
+    kept = activations[:, : height // 2 * 2, : width // 2 * 2]
+    activations = kept.reshape(n, height // 2, 2, width // 2, 2, channels).mean((2, 4))
+  return activations.reshape(len(activations), -1)
+
+
+_CHUNK = 300  # queries handled at once
+
+
+def _fit_layers(config, operands):
+  """Principal components of every layer, and what Deep k-NN has to keep."""
+  params, key = _member(config, operands)
+  model = network(config, operands)
+  shown = operands["train"].inputs[: config.fit_examples]
+  found = representations.in_blocks(
+    lambda x: models.activations(model, {"params": params}, x), shown, 500
+  )
+  fitted, projected = {}, {}
+  for i, (name, (layer, variant)) in enumerate(codes(config, operands).items()):
+    x = vectors(found[layer], variant)
+    normalise = "global" if variant == "global" else "feature"
+    fitted[name] = representations.pca(
+      jax.random.fold_in(key, i), x, config.dimensions, normalise=normalise
+    )
+    projected[name] = fitted[name](x)
+  raw = {layer: vectors(a, "flat") for layer, a in found.items()}
+  return {
+    "params": params,
+    "pca": fitted,
+    "codes": projected,
+    "raw": raw,
+    "position": jnp.zeros([], jnp.int32),
+  }
+
+
+def _queries(config, operands):
+  """Everything that is looked up, (queries, …): the sets, then the calibration examples."""
+  adversarial = [operands["adversarial"][name][config.member] for name in ATTACK_NAMES]
+  return jnp.concatenate(
+    [
+      operands["test"].inputs,
+      operands["natural"],
+      *adversarial,
+      operands["calibration"].inputs,
+    ]
+  )
+
+
+def _count(config):
+  return len(SETS) * config.test_examples + config.calibration_examples
+
+
+def votes(config, operands, neighbours):
+  """Deep k-NN's nonconformity for every class, from (layers, queries, k) neighbours."""
+  labels = operands["train"].labels[: config.fit_examples]
+  return representations.nonconformity(neighbours, labels, operands["classes"].shape[0])
+
+
+def _look_up(config, operands, state):
+  """The next queries: their components, neighbours and softmax."""
+  total = _count(config)
+  size = min(_CHUNK, total)
+  start = jnp.minimum(state["position"], total - size)
+  x = lax.dynamic_slice_in_dim(_queries(config, operands), start, size)
+  found = models.activations(network(config, operands), {"params": state["params"]}, x)
+  projected = {
+    name: state["pca"][name](vectors(found[layer], variant))
+    for name, (layer, variant) in codes(config, operands).items()
+  }
+  raw = {layer: vectors(a, "flat") for layer, a in found.items()}
+  flat = [f"flat.{layer}" for layer in raw]
+  logits = found[list(found)[-1]]
+
+  def nearest(queries, points):
+    return representations.nearest(queries, points, config.neighbours, exact=False)[1]
+
+  measured = {f"codes:{name}": value for name, value in projected.items()}
+  measured |= {
+    "votes": votes(
+      config,
+      operands,
+      jnp.stack([nearest(a, state["raw"][layer]) for layer, a in raw.items()]),
+    ),
+    "votes_of_codes": votes(
+      config,
+      operands,
+      lax.map(
+        lambda pair: nearest(*pair),
+        tuple(
+          jnp.stack([table[name] for name in flat]) for table in (projected, state["codes"])
+        ),
+      ),
+    ),
+    "confidence": jax.nn.softmax(logits).max(1),
+    "predicted": logits.argmax(1),
+  }
+  return state | {"position": state["position"] + size}, measured
+
+
+def _layers_found(config, operands, state, history):
+  total = _count(config)
+  history = jax.tree.map(_joined(total, min(_CHUNK, total)), history)
+  names = list(codes(config, operands))
+  return {
+    "train": {name: state["codes"][name] for name in names},
+    "queries": {name: history.pop(f"codes:{name}") for name in names},
+    **history,
+  }
+
+
+LAYERS = Program(
+  _fit_layers,
+  _look_up,
+  _layers_found,
+  steps=lambda config: -(-_count(config) // min(_CHUNK, _count(config))),
+)
+
+
+# --- projections to the plane (sec. 3, step 2c, and sec. 4.2) ----------------------------
+
+
+def _umap_numbers(config):
+  kept = {name: config.umap[name] for name in ("n_neighbors", "min_dist", "negatives")}
+  return kept | {"epochs": config.umap.epochs}, kept | {"epochs": config.umap.transform_epochs}
+
+
+def project(config, key, train, queries):
+  """UMAP, parametric t-SNE, and a network that imitates UMAP: places of both sets.
+
+  The two networks are trained on the same components, with the same numbers.
+  """
+  fit_key, transform_key, tsne_key, imitate_key = jax.random.split(key, 4)
+  of_fit, of_transform = _umap_numbers(config)
+  fitted = representations.umap.fit(fit_key, train, **of_fit)
+  hidden = tuple(config.tsne.hidden)
+  numbers = {"hidden": hidden, "batch": config.tsne.batch, "epochs": config.tsne.epochs}
+  tsne, losses = representations.parametric_tsne(
+    tsne_key, train, perplexity=config.tsne.perplexity, **numbers
+  )
+  imitator, _ = representations.imitate(imitate_key, train, fitted.embedding, **numbers)
+  return {
+    "umap": fitted.embedding,
+    "umap_queries": representations.umap.transform(
+      transform_key, fitted, queries, **of_transform
+    ),
+    "tsne": representations.embed(tsne, train, hidden),
+    "tsne_queries": representations.embed(tsne, queries, hidden),
+    "tsne_divergence": losses,
+    "imitated_queries": representations.embed(imitator, queries, hidden),
+  }
+
+
+def _embed(config, operands, state):
+  del operands
+  return state, project(config, jax.random.wrap_key_data(state["key"]), *state["codes"])
+
+
+EMBED = Program(
+  lambda config, operands: {
+    "key": jax.random.key_data(jax.random.key(operands["keys"][config.member])),
+    "codes": tuple(operands[name][config.member] for name in ("train_codes", "query_codes")),
+  },
+  _embed,
+  lambda config, operands, state, history: jax.tree.map(lambda a: a[0], history),
+  steps=lambda config: 1,
+)
+
+
+# --- clusters (sec. 3, step 2d) ----------------------------------------------------------
+
+
+def _cluster(config, operands, state):
+  train, queries = state
+  choice = representations.choose_kmeans(
+    jax.random.key(operands["keys"][config.member]), train, **config.kmeans.to_dict()
+  )
+  return state, {
+    "train": choice.clusters(train),
+    "queries": choice.clusters(queries),
+    "centres": choice.clusters.centres,
+    "k": choice.clusters.k,
+    "silhouette": choice.silhouette,
+    "scores": choice.scores,
+  }
+
+
+CLUSTER = Program(
+  lambda config, operands: (
+    operands["places"][config.member],
+    operands["query_places"][config.member],
+  ),
+  _cluster,
+  lambda config, operands, state, history: jax.tree.map(lambda a: a[0], history),
+  steps=lambda config: 1,
+)
+
+
+# --- the experiment ---------------------------------------------------------------------
+
+
+def _seeds_first(tree, names):
+  """{name: (seeds, …)} as an array of members, (names · seeds, …), a name's seeds together."""
+  return jnp.concatenate([jnp.asarray(tree[name]) for name in names])
+
+
+def _by_name(found, names, seeds):
+  """The inverse, for a dict of arrays."""
+
+  def part(i):
+    return {key: value[i * seeds : (i + 1) * seeds] for key, value in found.items()}
+
+  return {name: part(i) for i, name in enumerate(names)}
+
+
+def _keys(seeds, names, offset):
+  """A number for each member's key, unlike those of the networks themselves."""
+  return jnp.asarray(
+    [offset + 1000 * i + s for i in range(len(names)) for s in seeds], jnp.int32
+  )
+
+
+def run(config, ctx):
+  """Trains and attacks all networks, then projects and clusters every layer of each."""
+  operands = prepare(config)
+  seeds = ctx.seeds(config)
+  trained = ctx.members("train", PROGRAM, config, operands, over={"seed": seeds})
+  shared = operands | {
+    "params": jax.tree.map(jnp.asarray, trained["params"]),
+    "seeds": jnp.asarray(seeds, jnp.int32),
+  }
+  everyone = {"member": range(len(seeds))}
+  adversarial = ctx.members("attacks", ATTACKS, config, shared, over=everyone)
+  seen = shared | {"adversarial": jax.tree.map(jnp.asarray, adversarial)}
+  layers = ctx.members("layers", LAYERS, config, seen, over=everyone)
+
+  names = list(codes(config, operands))
+  flat = [name for name, (_, variant) in codes(config, operands).items() if variant == "flat"]
+  embedded = ctx.members(
+    "embed",
+    EMBED,
+    config,
+    {
+      "train_codes": _seeds_first(layers["train"], names),
+      "query_codes": _seeds_first(layers["queries"], names),
+      "keys": _keys(seeds, names, 1_000_000),
+    },
+    over={"member": range(len(names) * len(seeds))},
+  )
+  embedded = _by_name(embedded, names, len(seeds))
+
+  # UMAP of everything; principal components and t-SNE of the flat activations
+  places = {f"umap:{name}": embedded[name]["umap"] for name in names}
+  asked = {f"umap:{name}": embedded[name]["umap_queries"] for name in names}
+  for name in flat:
+    places[f"tsne:{name}"] = embedded[name]["tsne"]
+    asked[f"tsne:{name}"] = embedded[name]["tsne_queries"]
+    places[f"pca:{name}"] = layers["train"][name][..., :2]
+    asked[f"pca:{name}"] = layers["queries"][name][..., :2]
+  members = list(places)
+  clustered = ctx.members(
+    "cluster",
+    CLUSTER,
+    config,
+    {
+      "places": _seeds_first(places, members),
+      "query_places": _seeds_first(asked, members),
+      "keys": _keys(seeds, members, 2_000_000),
+    },
+    over={"member": range(len(members) * len(seeds))},
+  )
+  clustered = _by_name(clustered, members, len(seeds))
+  dbscan = ctx.stage(
+    "dbscan",
+    detection.dbscan,
+    {name: places[f"umap:{name}"] for name in flat},
+    {name: asked[f"umap:{name}"] for name in flat},
+    min_samples=int(config.dbscan.min_samples),
+    quantiles=tuple(config.dbscan.quantiles),
+  )
+
+  shapes = layer_shapes(config, operands)
+  detected = detection.scores(
+    layers=list(shapes),
+    clustered=clustered,
+    dbscan=dbscan,
+    imitated={name: embedded[name]["imitated_queries"] for name in flat},
+    train_labels=np.asarray(operands["train"].labels)[: config.fit_examples],
+    classes=operands["classes"].shape[0],
+    predicted=layers["predicted"],
+    variants=tuple(config.variants),
+  )
+  count = len(SETS) * config.test_examples
+
+  def by_set(a):
+    """(seeds, queries, …) -> (seeds, sets, examples, …), without the calibration examples."""
+    return a[:, :count].reshape(len(a), len(SETS), config.test_examples, *a.shape[2:])
+
+  test_labels = np.asarray(operands["test"].labels)
+  neighbours = {
+    name: detection.credibilities(
+      layers[key], np.asarray(operands["calibration"].labels), count
+    )
+    for name, key in (("dknn", "votes"), ("dknn_pca", "votes_of_codes"))
+  }
+  results = {
+    "seeds": np.asarray(seeds),
+    "thresholds": np.asarray(config.thresholds),
+    "threshold": np.asarray(config.threshold),
+    "classes": np.asarray(operands["classes"].shape[0]),
+    "test_accuracy": trained["test_accuracy"],
+    # natural outsiders have no label: their accuracy is not defined
+    "accuracy": (by_set(layers["predicted"]) == test_labels).mean(-1),
+    "confidence": by_set(layers["confidence"]),
+    "plausibility": {name: by_set(a) for name, a in detected["plausibility"].items()},
+    "set_sizes": {
+      f"{t:g}": by_set(sizes)
+      for t, sizes in detection.set_sizes(detected["fractions"], config.thresholds).items()
+    },
+    "credibility": {name: by_set(a) for name, a in neighbours.items()},
+    "silhouette": {name: found["silhouette"] for name, found in clustered.items()},
+    "k": {name: found["k"] for name, found in clustered.items()},
+    "scores": {name: clustered[f"umap:{name}"]["scores"] for name in flat},
+    "dbscan": {
+      key: dbscan[key] for key in ("silhouette", "silhouette_clustered", "k", "noise")
+    },
+    "tsne_divergence": {name: embedded[name]["tsne_divergence"] for name in flat},
+    "bytes": timing.stored_bytes(config, shapes, operands["classes"].shape[0]),
+    "example": {
+      name: {
+        "places": places[f"umap:{name}"][0],
+        "natural": asked[f"umap:{name}"][0, config.test_examples : 2 * config.test_examples],
+        "centres": clustered[f"umap:{name}"]["centres"][0],
+      }
+      for name in flat
+    },
+    "train_labels": np.asarray(operands["train"].labels)[: config.fit_examples],
+  }
+  if config.timing.repeats:
+    params = jax.tree.map(lambda leaf: leaf[0], shared["params"])
+    model = network(config, operands)
+
+    def capture(x):
+      found = models.activations(model, {"params": params}, x)
+      return {layer: vectors(a, "flat") for layer, a in found.items()}
+
+    results["timed_examples"] = np.asarray(config.timing.examples)
+    results["seconds"] = ctx.stage(
+      "timing",
+      timing.measure,
+      config,
+      capture,
+      operands["test"].inputs,
+      {layer: math.prod(shape) for layer, shape in shapes.items()},
+      _umap_numbers(config)[1],
+      operands["classes"].shape[0],
+    )
+  return results
