@@ -40,6 +40,7 @@ PRESETS = {
     "tsne.batch": 60,
     "tsne.perplexity": 10.0,
     "tsne.epochs": 3,
+    "tsne.hidden": (16,),
     "kmeans.largest": 6,
     "kmeans.iterations": 4,
     "kmeans.restarts": 2,

@@ -40,25 +40,25 @@ def _squared(x, centres):
   return jnp.where(finite, squared, jnp.inf)
 
 
-def _plus_plus(key, x, k, largest):
+def _plus_plus(uniform, x, k):
   """Arthur and Vassilvitskii (2007): each further centre is drawn ∝ squared distance."""
 
-  def draw(carry, key_and_number):
+  def draw(carry, share_and_number):
     least, centres = carry
-    key, number = key_and_number
+    share, number = share_and_number
     weights = jnp.where(jnp.isfinite(least), least, 1.0)  # uniform for the first
     total = weights.sum()
     weights = jnp.where(total > 0, weights, 1.0)  # all points are centres
     cumulative = jnp.cumsum(weights)
-    chosen = jnp.searchsorted(cumulative, jax.random.uniform(key) * cumulative[-1])
+    chosen = jnp.searchsorted(cumulative, share * cumulative[-1])
     point = x[jnp.minimum(chosen, len(x) - 1)]
     used = number < k
     centres = centres.at[number].set(jnp.where(used, point, jnp.inf))
     least = jnp.where(used, jnp.minimum(least, jnp.sum(jnp.square(x - point), 1)), least)
     return (least, centres), None
 
-  start = jnp.full(len(x), jnp.inf), jnp.full((largest, x.shape[1]), jnp.inf)
-  numbered = jax.random.split(key, largest), jnp.arange(largest)
+  start = jnp.full(len(x), jnp.inf), jnp.full((len(uniform), x.shape[1]), jnp.inf)
+  numbered = uniform, jnp.arange(len(uniform))
   return lax.scan(draw, start, numbered)[0][1]
 
 
@@ -76,17 +76,23 @@ def kmeans(key, x, k, *, largest: int, iterations: int = 30, restarts: int = 4) 
     restarts: starts, of which the one with the least inertia is kept.
   """
   chex.assert_rank(x, 2)
+  return _kmeans(jax.random.uniform(key, (restarts, largest)), x, k, iterations)
+
+
+def _kmeans(uniform, x, k, iterations):
+  """`kmeans` with the numbers that its starts need, (restarts, largest) in [0, 1)."""
+  largest = uniform.shape[1]
 
   def lloyd(_, centres):
     member = jax.nn.one_hot(_squared(x, centres).argmin(1), largest, dtype=x.dtype)
     size = member.sum(0)[:, None]
     return jnp.where(size > 0, (member.T @ x) / jnp.maximum(size, 1), centres)
 
-  def attempt(key):
-    centres = lax.fori_loop(0, iterations, lloyd, _plus_plus(key, x, k, largest))
+  def attempt(uniform):
+    centres = lax.fori_loop(0, iterations, lloyd, _plus_plus(uniform, x, k))
     return Clusters(centres, jnp.asarray(k), _squared(x, centres).min(1).sum())
 
-  found = jax.vmap(attempt)(jax.random.split(key, restarts))
+  found = jax.vmap(attempt)(uniform)
   best = found.inertia.argmin()
   return jax.tree.map(lambda leaf: leaf[best], found)
 
@@ -132,7 +138,14 @@ class Choice(NamedTuple):
 
 
 def choose_kmeans(
-  key, x, *, least: int = 2, largest: int = 20, sample: int = 1000, **options
+  key,
+  x,
+  *,
+  least: int = 2,
+  largest: int = 20,
+  sample: int = 1000,
+  iterations: int = 30,
+  restarts: int = 4,
 ) -> Choice:
   """k-means for every k from `least` to `largest`; kept is the one with the best silhouette.
 
@@ -141,7 +154,7 @@ def choose_kmeans(
     x: (n, d) points.
     least, largest: of k.
     sample: the silhouette is that of the first so many points, all of which are clustered.
-    **options: of `kmeans`.
+    iterations, restarts: of `kmeans`.
 
   Raises:
     ValueError: `least` is not in 2..largest.
@@ -152,10 +165,13 @@ def choose_kmeans(
   shown = x[:sample]
   distances = jnp.sqrt(jnp.sum(jnp.square(shown[:, None] - shown), -1))
 
-  def one(k):
-    found = kmeans(jax.random.fold_in(key, k), x, k, largest=largest, **options)
+  uniform = jax.random.uniform(key, (len(ks), restarts, largest))
+
+  def one(k_and_uniform):
+    k, uniform = k_and_uniform
+    found = _kmeans(uniform, x, k, iterations)
     return found, _silhouettes(distances, found(shown), largest).mean()
 
-  found, scores = lax.map(one, ks)
+  found, scores = lax.map(one, (ks, uniform))
   best = scores.argmax()
   return Choice(jax.tree.map(lambda leaf: leaf[best], found), scores[best], scores)

@@ -152,23 +152,22 @@ def initial(key, x) -> jax.Array:
 
 
 def epoch(
-  key, y, edges: Graph, number, *, epochs: int, a, b, negatives: int = 5, rate: float = 1.0
+  y, edges: Graph, number, shifts, *, epochs: int, a, b, rate: float = 1.0
 ) -> jax.Array:
   """One epoch of the layout, (n, 2) -> (n, 2).
 
   Each edge is used with a frequency in proportion to its weight, in both of its directions;
-  each use pulls its two ends together and pushes its first end away from `negatives` points.
-  Those of point i are at i + s modulo n, with shifts s drawn for all points together. The
-  step falls linearly to 0.
+  each use pulls its two ends together and pushes its first end away from some random points.
+  Those of point i are at i + s modulo n, with shifts s that all points share. The step falls
+  linearly to 0.
 
   Args:
-    key: of the negative samples.
     y: the layout.
     edges: see `graph`.
     number: of the epoch, from 0.
+    shifts: (k, negatives) uniform in 1..n-1, of the negative samples of a use of an edge.
     epochs: how many there will be.
     a, b: see `curve`.
-    negatives: a use of an edge.
     rate: the first step.
   """
   n, k = edges.index.shape
@@ -182,21 +181,19 @@ def epoch(
     _due(edges.weight, number).T,
     jnp.roll(edges.index.T, half, 0),
     jnp.roll(_due(reverse, number, 0.5).T, half, 0),
-    jax.random.randint(key, (k, negatives), 1, n),
+    shifts,
   )
 
   def column(y, edges):
-    there, due, back, back_due, shifts = edges
+    there, due, back, back_due, moved = edges
     pull = _attraction(y - y[there], a, b) * due[:, None]
     drawn = _attraction(y - y[back], a, b) * back_due[:, None]
     uses = jnp.stack([drawn[:, 0], drawn[:, 1], -back_due.astype(y.dtype)], 1)
     arrived = jnp.zeros((n, 3)).at[there].add(jnp.pad(pull, ((0, 0), (0, 1))))
     arrived = arrived.at[back].add(uses)
     twice = jnp.concatenate([y, y])
-    push = sum(
-      _repulsion(y - lax.dynamic_slice_in_dim(twice, shifts[i], n), a, b)
-      for i in range(negatives)
-    )
+    others = jax.vmap(lambda s: lax.dynamic_slice_in_dim(twice, s, n))(moved)
+    push = _repulsion(y - others, a, b).sum(0)
     count = due[:, None] - arrived[:, 2:]
     return y + step * (pull + drawn - arrived[:, :2] + count * push), None
 
@@ -219,16 +216,16 @@ def fit(
     x: (n, d) in random order, principal components by decreasing variance.
     n_neighbors, epochs: see `graph`.
     min_dist: see `curve`.
-    negatives: see `epoch`.
+    negatives: points that a use of an edge pushes its first end away from.
   """
   chex.assert_rank(x, 2)
   a, b = curve(min_dist)
   start_key, key = jax.random.split(key)
   edges = graph(x, n_neighbors=n_neighbors, epochs=epochs)
+  shifts = jax.random.randint(key, (epochs, n_neighbors - 1, negatives), 1, len(x))
 
   def body(i, y):
-    drawn = jax.random.fold_in(key, i)
-    return epoch(drawn, y, edges, i, epochs=epochs, a=a, b=b, negatives=negatives)
+    return epoch(y, edges, i, shifts[i], epochs=epochs, a=a, b=b)
 
   return UMAP(x, lax.fori_loop(0, epochs, body, initial(start_key, x)))
 
@@ -257,7 +254,7 @@ def transform(
     n_neighbors: among the training examples.
     min_dist: see `curve`.
     epochs: of the layout of the new points.
-    negatives: see `epoch`.
+    negatives: as for `fit`.
     rate: the first step.
   """
   import math
@@ -270,18 +267,17 @@ def transform(
   weight = p / p.max(1, keepdims=True)
   weight = jnp.where(weight < 1 / epochs, 0.0, weight)
 
+  drawn = jax.random.randint(key, (epochs, n_neighbors, negatives), 0, len(fitted.points))
+
   def body(i, y):
     step = rate * (1 - i / epochs)
-    drawn = jax.random.randint(
-      jax.random.fold_in(key, i), (n_neighbors, negatives), 0, len(fitted.points)
-    )
 
     def column(y, edge):
       place, due, others = edge
-      push = sum(_repulsion(y - fitted.embedding[others[j]], a, b) for j in range(negatives))
+      push = _repulsion(y - fitted.embedding[others][:, None], a, b).sum(0)
       return y + step * due[:, None] * (_attraction(y - place, a, b) + push), None
 
-    edges = places.transpose(1, 0, 2), _due(weight, i).T, drawn
+    edges = places.transpose(1, 0, 2), _due(weight, i).T, drawn[i]
     return lax.scan(column, y, edges)[0]
 
   return lax.fori_loop(0, epochs, body, y)

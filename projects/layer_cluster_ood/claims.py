@@ -427,6 +427,14 @@ CLAIMS = (
     control=True,
   ),
   Claim(
+    "control_dknn_ranking",
+    source="control",
+    statement="Over all thresholds the clusters rank outside inputs better than Deep k-NN.",
+    expected="higher mean AUC, paired",
+    check=_enough(_auc_gain("umap", "dknn")),
+    control=True,
+  ),
+  Claim(
     "control_dknn_of_components",
     source="control",
     statement="The clusters are faster than Deep k-NN in the same 50 components.",

@@ -89,8 +89,8 @@ def costs(results):
     right.set(
       xscale="log", yscale="log", xlabel="training examples", ylabel="seconds for the test set"
     )
-    right.set_xticks(results["timed_examples"], [f"{n:,}" for n in results["timed_examples"]])
     right.minorticks_off()
+    right.set_xticks(results["timed_examples"], [f"{n:,}" for n in results["timed_examples"]])
     right.legend(fontsize=6)
   else:
     for way, (fixed, each) in results["bytes"].items():

@@ -111,11 +111,11 @@ def test_credibilities_use_the_last_queries_for_calibration():
 
 
 def test_bytes_by_hand():
-  config = config_of()  # 8 components, 6 clusters, networks 8-128-128-2
+  config = config_of()  # 8 components, 6 clusters, networks 8-16-2
   found = timing.stored_bytes(config, {"a": (3, 3, 2), "b": (5,)}, 10)
   assert found["dknn"].tolist() == [0, 4 * (23 + 1)]
   assert found["clusters"].tolist() == [4 * (23 * 10 + 2 * 6 * 12), 4 * 2 * 10]
-  network = 9 * 128 + 129 * 128 + 129 * 2
+  network = 9 * 16 + 17 * 2
   assert found["imitated"].tolist() == [4 * (23 * 10 + 2 * 6 * 12 + 2 * network), 0]
 
 
@@ -158,7 +158,7 @@ def made_up(good, seeds=6):
 
   def graded(high):
     """Deep k-NN's or softmax's score: no use for `good`, and a use otherwise."""
-    base = rng.uniform(size=(seeds, sets, n))
+    base = rng.permuted(np.broadcast_to((np.arange(n) + 0.5) / n, (seeds, sets, n)), axis=-1)
     base[:, 0] += high
     return base
 
@@ -177,7 +177,7 @@ def made_up(good, seeds=6):
   per_layer = {f"flat.{layer}": near(0.5) for layer in LAYERS}
   sizes = np.array((6, 3, 1) if good else (2, 3, 4))
   sizes = sizes + 0.02 * rng.uniform(size=(seeds, sets, n, 3))
-  credible = graded(0.2 if good else -0.1)
+  credible = graded(0.2 if good else -0.03)
   return {
     "seeds": np.arange(seeds),
     "thresholds": np.array([0.01, 0.05, 0.1]),
