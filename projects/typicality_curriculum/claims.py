@@ -71,13 +71,7 @@ def metrics(results):
 # --- checks
 
 
-def _enough(decide):
-  def checked(results):
-    if len(results["seeds"]) < 3:
-      return check.not_tested("fewer than three seeds have no spread to compare with.")
-    return decide(results)
-
-  return checked
+_enough = check.with_seeds(3)
 
 
 def _against(scheduler, other, sign=1, reading="final", quantity="(wins − losses) / runs"):
