@@ -4,7 +4,8 @@
 
 16 networks 64-128-128-10 learn 2,000 examples in batches of 100 with Adam, through the engine:
 compiled chunks, metrics after each, results on disk. Every row is a start of its own, compiled
-before the clock runs, and shows the median of the rounds with their range, and two processes
+before the clock runs, and shows the median of the rounds with their range, and two processes,
+each on its own cores as a cluster's scheduler gives them,
 as their time over that of one process with as many devices, medians and bests. A collective
 checkpoint is timed apart: what the run takes longer when it saves after every chunk, divided
 by the number of checkpoints.
@@ -67,6 +68,10 @@ def program(epochs: int):
 
 def measure(options) -> None:
   """Runs this process's part, and as process 0 prints its times as JSON."""
+  if options.processes and not options.shared_cores and hasattr(os, "sched_setaffinity"):
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) >= options.processes:
+      os.sched_setaffinity(0, cores[options.process :: options.processes])
   import jax
   import numpy as np
   from ml_collections import ConfigDict
@@ -109,6 +114,7 @@ def start(options, processes: int, devices: int) -> dict[str, list[float]]:
     port = server.getsockname()[1]
   command = [sys.executable, "-m", "benchmarks.scaling", f"--devices={devices}"]
   command += [f"--{n}={getattr(options, n)}" for n in ("members", "rounds", "epochs")]
+  command += ["--shared_cores"] * options.shared_cores
   started = []
   for index in range(processes):
     flags = []
@@ -133,6 +139,9 @@ def main() -> None:
   for name, default in (("members", 16), ("rounds", 5), ("epochs", 20)):
     parser.add_argument(f"--{name}", type=int, default=default)
   parser.add_argument("--totals", default="1,2,4,8", help="numbers of devices")
+  parser.add_argument(
+    "--shared_cores", action="store_true", help="do not give each process cores of its own"
+  )
   for name in ("devices", "processes", "process"):
     parser.add_argument(f"--{name}", type=int, help=argparse.SUPPRESS)
   parser.add_argument("--coordinator", help=argparse.SUPPRESS)

@@ -5,7 +5,8 @@
   python -m launch.import_data cifar10 images.tar.xz    split/class/image.png, or its folder
   python -m launch.import_data cifar10 cifar-10-binary.tar.gz
   python -m launch.import_data svhn_cropped train_32x32.mat test_32x32.mat
-  python -m launch.import_data adult adult.csv --target=income
+  python -m launch.import_data wages wages.csv --target=income
+  python -m launch.import_data german german.csv        adult, compas: columns known by name
   python -m launch.import_data mnist --download         with internet: the official files
 
 Everything is read back and compared before it is put in place. Needs no TensorFlow.
@@ -31,10 +32,10 @@ def _parser() -> Parser:
   parser.add_argument(
     "--drop", default="", help="csv: columns to leave out, with commas between"
   )
+  parser.add_argument("--keep", default="", help="csv: the columns to take, by default all")
   parser.add_argument(
     "--missing",
     choices=("error", "drop", "category"),
-    default="error",
     help="csv: what to do about missing values: leave the row out, or make them a category",
   )
   parser.add_argument(
@@ -63,6 +64,7 @@ def main(argv=None) -> int:
       data_dir=arguments.data_dir,
       target=arguments.target,
       drop=[c.strip() for c in arguments.drop.split(",") if c.strip()],
+      keep=[c.strip() for c in arguments.keep.split(",") if c.strip()],
       missing=arguments.missing,
       task=arguments.task,
       force=arguments.force,

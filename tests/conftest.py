@@ -16,7 +16,7 @@ _CACHE = pathlib.Path(os.environ.get("XDG_CACHE_HOME", pathlib.Path.home() / ".c
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_CACHE / "ansatz" / "xla"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 
-from lib.experiment import report  # noqa: E402
+from lib.experiment import claims, report  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
@@ -99,3 +99,17 @@ def smoke(tmp_path_factory):
 def comparable():
   """results.json without times, for comparing runs."""
   return without_times
+
+
+@pytest.fixture(scope="session")
+def both_ways():
+  """`both_ways(claim, good, bad)`: good results reproduce a claim, and bad ones do not."""
+
+  def decide(claim, good, bad, not_run=None):
+    found = claim.check(good), claim.check(bad)
+    wanted = (claims.REPRODUCED, claims.NOT_REPRODUCED)
+    if claim.id == not_run:
+      wanted = (claims.NOT_TESTED, claims.NOT_TESTED)
+    assert tuple(x.verdict for x in found) == wanted, [x.why for x in found]
+
+  return decide

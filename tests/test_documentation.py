@@ -61,13 +61,13 @@ def test_what_is_public_has_a_docstring(subject):
 def test_the_gallery_says_where_each_figure_comes_from():
   page = (ROOT / "docs" / "gallery.md").read_text()
   found = re.findall(
-    r"!\[[^\]]+\]\(figures/((\w+?)_\w+\.png)\).*?"
+    r"!\[[^\]]+\]\(figures/(\w+\.png)\).*?"
     r"python -m projects\.(\w+)\.main --config=(\S+) +# figures/(\w+)\.png",
     page,
     flags=re.S,
   )
-  assert {row[0] for row in found} == {p.name for p in ROOT.glob("docs/figures/*.png")}
-  for _, prefix, project, config, figure in found:
-    assert prefix == project and config == f"configs/{project}.py"
+  assert {file for file, *_ in found} == {p.name for p in ROOT.glob("docs/figures/*.png")}
+  for file, project, config, figure in found:
+    assert file.startswith(project) and config == f"configs/{project}.py"
     drawn = importlib.import_module(f"projects.{project}.figures").FIGURES
     assert figure in {f.name for f in drawn}

@@ -8,7 +8,8 @@ data, statistics = lib.data.normalise(data)      # statistics of data.train only
 data.train.inputs, data.train.targets, data.info.num_classes
 ```
 
-On the device, inside a compiled run: `random_split`, `epoch_batches`.
+On the device, inside a compiled run: `random_split`, `epoch_batches`. Tables of numbers and
+categories with missing values: `lib.data.tables`.
 """
 
 from lib.data.dataset import Dataset, Examples, Info, flatten, scale

@@ -102,6 +102,7 @@ def read(
   *,
   target: str | None = None,
   drop: Sequence[str] = (),
+  keep: Sequence[str] = (),
   missing: str = "error",
 ) -> tuple[dict[str, Part | Table], list[str]]:
   """Splits found in the files, and remarks on what was done to them.
@@ -119,7 +120,7 @@ def read(
       raise UserError("give either folders, or archives, or files, not a mixture")
     return _read_trees(files)
   if kinds <= {".csv", ".tsv"}:
-    return _read_tables(files, target, tuple(drop), missing)
+    return _read_tables(files, target, tuple(drop), tuple(keep), missing)
   if kinds <= {".npz", ".npy", ".idx"}:
     return _read_arrays(files), []
   if kinds == {".mat"}:
@@ -414,7 +415,7 @@ def image_channels(encoded: Encoded) -> int:
 # --- csv -------------------------------------------------------------------------------------
 
 
-def _read_tables(files, target, drop, missing) -> tuple[dict[str, Table], list[str]]:
+def _read_tables(files, target, drop, kept, missing) -> tuple[dict[str, Table], list[str]]:
   raw: dict[str, list[list[str]]] = {}
   header: list[str] = []
   for file in files:
@@ -423,17 +424,17 @@ def _read_tables(files, target, drop, missing) -> tuple[dict[str, Table], list[s
       raise UserError(
         f"{file} and another file are both split '{split}': put train or test in their names"
       )
-    these, raw[split] = _read_csv(file)
+    these, raw[split] = read_csv(file)
     if header and these != header:
       raise UserError(f"{file} has another header than the file before")
     header = these
   if target is None:
     raise UserError(f"say which column is the target: --target, one of {', '.join(header)}")
-  for name in (target, *drop):
+  for name in (target, *drop, *kept):
     if name not in header:
       raise UserError(f"there is no column '{name}'.{did_you_mean(name, header)}")
   remarks = []
-  keep = [c for c in header if c != target and c not in drop]
+  keep = [c for c in kept or header if c != target and c not in drop]
   if not keep:
     raise UserError("no column is left beside the target")
   where = {c: header.index(c) for c in header}
@@ -485,7 +486,12 @@ def _is_number(text: str) -> bool:
     return False
 
 
-def _read_csv(file: pathlib.Path) -> tuple[list[str], list[list[str]]]:
+def read_csv(file: pathlib.Path) -> tuple[list[str], list[list[str]]]:
+  """Header and rows of a file of comma, semicolon or tab separated values, all as text.
+
+  Raises:
+    UserError: it is no such file, has no header or no rows, or its rows differ in length.
+  """
   try:
     with file.open(newline="", encoding="utf-8-sig") as text:
       first = text.readline()

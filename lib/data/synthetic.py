@@ -12,7 +12,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from lib.data import glyphs, mixtures
+from lib.data import glyphs, mixtures, signatures
 from lib.data.dataset import Dataset, Examples, Info
 
 
@@ -29,6 +29,7 @@ class Task(NamedTuple):
       not known.
     class_names: of the classes, by default their numbers.
     maximum: the largest value where inputs are integers (255 for images), else None.
+    feature_names: of the columns of a table, by default x0, x1, …
   """
 
   sample: Callable[[np.random.Generator, int], tuple[np.ndarray, np.ndarray]]
@@ -37,6 +38,7 @@ class Task(NamedTuple):
   posterior: Callable[[np.ndarray], np.ndarray] | None = None
   class_names: tuple[str, ...] = ()
   maximum: int | None = None
+  feature_names: tuple[str, ...] = ()
 
 
 def _check(difficulty: float):
@@ -216,6 +218,51 @@ def two_moons(seed: int, difficulty: float = 0.2) -> Task:
   return _noisy_curves(_moon, difficulty / 2, 2)
 
 
+def _banana(c, t):
+  angle = np.pi * (0.125 + 1.25 * t if c == 0 else 0.375 - 1.25 * t)
+  return np.stack([np.sin(angle), np.cos(angle)], axis=-1) - 0.75 * c
+
+
+def banana(seed: int, difficulty: float = 0.4) -> Task:
+  """Two interlocking crescents: arcs of radius 1 over 225°, the second one opposite to the
+  first and shifted by −0.75 in both coordinates (PRTools' `gendatb`, of radius 5 there); the
+  noise has a standard deviation of `difficulty`/2. Bayes accuracy by quadrature.
+  """
+  del seed  # the distribution has nothing random about it
+  _check(difficulty)
+  return _noisy_curves(_banana, difficulty / 2, 2)
+
+
+def aerial_signatures(
+  seed: int,
+  difficulty: float = 0.5,
+  *,
+  copied: float = 0.5,
+  writers: int = 20,
+  points: int = 32,
+) -> Task:
+  """Features of a motion in the air: class 1 is one writer, class 0 are `writers` imitators.
+
+  `difficulty` is the spread of a writer's repetitions, in units of that of writers around each
+  other, and `copied` the share of the target's style that imitators take over: see
+  `lib.data.signatures`. The Bayes accuracy is not known (1 at difficulty 0).
+  """
+  _check(difficulty)
+  if not 0 <= copied < 1 or writers < 1 or points < 2:
+    raise ValueError("needs 0 <= copied < 1, writers >= 1 and points >= 2")
+  rng = np.random.default_rng([seed, 7])
+  curve, target = signatures.template(rng), signatures.styles(rng, 1)
+  others = signatures.imitation(signatures.styles(rng, writers), target, copied)
+
+  def sample(rng, n):
+    y = rng.integers(2, size=n)
+    style = np.where(y[:, None] == 1, target, others[rng.integers(writers, size=n)])
+    written = signatures.write(rng, curve, style, difficulty)
+    return signatures.features(written, points), y
+
+  return Task(sample, 2, 1.0 if difficulty == 0 else None, class_names=("impostor", "genuine"))
+
+
 def _spiral(classes, turns, c, t):
   angle = 2 * np.pi * (turns * t + c / classes)
   return t[..., None] * np.stack([np.cos(angle), np.sin(angle)], axis=-1)
@@ -336,6 +383,80 @@ def affine_glyphs(
   return Task(sample, classes, bayes, class_names=names, maximum=255)
 
 
+_UNEQUAL = np.array([[0.0, 0.4, 0.8], [0.5, 0.9, 1.0]])  # u of (a, b)
+_A, _B = (0.65, 0.35), np.array([[0.6, 0.25, 0.15], [0.4, 0.35, 0.25]])  # P(a), P(b | a)
+
+
+def unequal_groups(
+  seed: int,
+  difficulty: float = 0.5,
+  *,
+  dim: int = 8,
+  shift: float = 0.8,
+  gap: float = 1.5,
+  bias: float = 0.3,
+  proxy: float = 0.7,
+) -> Task:
+  """A table of people with two sensitive attributes and a label to which they matter.
+
+  Attribute a has 2 values, b has 3 and depends on a; the six groups are at a disadvantage u in
+  [0, 1]. A person has a merit z ~ N(0, 1) and `dim` features x = z w + proxies + τ_g ε, w a
+  random direction, ε ~ N(0, I). The label is 1 if z + `shift` (½ − u) > 0, and a positive one
+  of the disadvantaged is turned into 0 with probability `bias` · u · `difficulty`.
+
+  `difficulty` is the share of the variance of the merit that the features do not tell,
+  1 / (1 + 1/τ²), for the group with u = 0; for the others it is difficulty^{1/(1 + gap u)},
+  more. `shift` makes base rates differ, `gap` how well people are measured, `bias` how they
+  are judged, and `proxy` how much the features tell of the attributes (two directions
+  orthogonal to w, `proxy` standard deviations of the noise of the group with u = 0.5 apart).
+
+  Columns: a=0, a=1, b=0, b=1, b=2 (0 or 1), then x0, x1, … The posterior given all of them is
+  known: (1 − flips) Φ((m + shift (½ − u)) / √v), with m and v the mean and variance of the
+  merit given the features.
+  """
+  from scipy import special
+
+  _check(difficulty)
+  if dim < 3:
+    raise ValueError(f"needs dim >= 3, not {dim}")
+  if shift < 0 or gap < 0 or not 0 <= bias <= 1 or proxy < 0:
+    raise ValueError("needs shift, gap and proxy >= 0 and a bias from 0 to 1")
+  directions = _rotation(seed, dim)[:3]
+  unknown = difficulty ** (1 / (1 + gap * _UNEQUAL))  # (2, 3): Var(z | x)
+  unknown = np.clip(unknown, 1e-12, None)
+  noise = np.sqrt(unknown / (1 - unknown))
+  middle = difficulty ** (1 / (1 + 0.5 * gap))
+  apart = proxy * np.sqrt(middle / (1 - middle))
+
+  def offset(a, b):
+    return apart * (a[:, None] * directions[1] + (b - 1)[:, None] * directions[2])
+
+  def sample(rng, n):
+    a = rng.choice(2, size=n, p=_A)
+    b = (rng.uniform(size=n)[:, None] > np.cumsum(_B[a], 1)[:, :2]).sum(1)
+    merit = rng.standard_normal(n)
+    x = merit[:, None] * directions[0] + offset(a, b)
+    x = x + noise[a, b, None] * rng.standard_normal((n, dim))
+    disadvantage = _UNEQUAL[a, b]
+    y = merit + shift * (0.5 - disadvantage) > 0
+    y &= rng.uniform(size=n) >= bias * disadvantage * difficulty
+    return np.concatenate([np.eye(2)[a], np.eye(3)[b], x], 1), y.astype(int)
+
+  def posterior(inputs):
+    inputs = np.asarray(inputs, np.float64)
+    a, b = inputs[:, :2].argmax(1), inputs[:, 2:5].argmax(1)
+    left, disadvantage = unknown[a, b], _UNEQUAL[a, b]
+    mean = (1 - left) * ((inputs[:, 5:] - offset(a, b)) @ directions[0])
+    p = special.ndtr((mean + shift * (0.5 - disadvantage)) / np.sqrt(left))
+    p = p * (1 - bias * disadvantage * difficulty)
+    return np.stack([1 - p, p], 1)
+
+  x, _ = sample(np.random.default_rng([seed, 8]), 50_000)
+  names = ("a=0", "a=1", "b=0", "b=1", "b=2", *(f"x{i}" for i in range(dim)))
+  bayes = float(posterior(x).max(1).mean())
+  return Task(sample, 2, bayes, posterior, ("0", "1"), feature_names=names)
+
+
 GENERATORS: dict[str, Callable[..., Task]] = {
   "affine_glyphs": affine_glyphs,
   "gaussian_mixture": gaussian_mixture,
@@ -346,6 +467,9 @@ GENERATORS: dict[str, Callable[..., Task]] = {
   "sine_regression": sine_regression,
   "spirals": spirals,
   "two_moons": two_moons,
+  "banana": banana,
+  "aerial_signatures": aerial_signatures,
+  "unequal_groups": unequal_groups,
 }
 
 
@@ -384,7 +508,8 @@ def generate(
     input_shape=shape,
     num_classes=task.num_classes,
     class_names=task.class_names or tuple(str(c) for c in range(task.num_classes)),
-    feature_names=tuple(f"x{i}" for i in range(shape[0])) if len(shape) == 1 else (),
+    feature_names=task.feature_names
+    or (tuple(f"x{i}" for i in range(shape[0])) if len(shape) == 1 else ()),
     maximum=task.maximum,
     bayes_accuracy=None if regression else task.bayes,
     bayes_mse=task.bayes if regression else None,

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lib.data import places, progress
+from lib.data import places, progress, recipes
 from lib.data.dataset import Dataset, Examples, Info, replace_info
 
 _CACHE_VERSION = 1
@@ -136,6 +136,13 @@ def _missing(name: str, directory: pathlib.Path):
     sorted(d.name for d in directory.iterdir() if d.is_dir()) if directory.is_dir() else []
   )
   known = [*KNOWN, *(d for d in here if find(d, directory) is not None)]
+  if plain in recipes.RECIPES:
+    recipe = recipes.RECIPES[plain]
+    return UserError(
+      f"the data set 'tfds:{name}' is not in {directory}; get {recipe.file} from "
+      f"{recipe.source} and bring it there by `python -m launch.import_data {plain} "
+      f"{recipe.file}`; or set ANSATZ_DATA_DIR to where it is."
+    )
   importing = f"`python -m launch.import_data {plain} FILES`"
   if plain not in known:
     with quiet():

@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lib.data import downloading, files, places, progress, tfds
+from lib.data import downloading, files, places, progress, recipes, tfds
 from lib.data.files import Encoded, Part, Table
 from lib.experiment.errors import UserError, did_you_mean
 
@@ -44,7 +44,8 @@ def import_files(
   data_dir: str | os.PathLike | None = None,
   target: str | None = None,
   drop: Sequence[str] = (),
-  missing: str = "error",
+  keep: Sequence[str] = (),
+  missing: str | None = None,
   task: str = "auto",
   force: bool = False,
 ) -> Report:
@@ -59,7 +60,9 @@ def import_files(
     data_dir: by default `lib.data.data_dir()`.
     target: column of a csv to predict.
     drop: columns of a csv to leave out.
+    keep: columns of a csv to take, by default all.
     missing: what to do with missing values in a csv: "error", "drop" (the row), "category".
+      For a name that `recipes.RECIPES` has, what is not given here is taken from there.
     task: "classification", "regression", or "auto": classes unless the targets are real
       numbers, or whole numbers of more than 50 values.
     force: replace a set that is there.
@@ -77,7 +80,13 @@ def import_files(
     )
   with _scratch(name, directory) as scratch:
     paths = list(paths) or downloading.download(name, scratch)
-    found, remarks = files.read(paths, target=target, drop=drop, missing=missing)
+    recipe = recipes.RECIPES.get(name)
+    if recipe and target in (None, recipe.target):
+      target, keep = recipe.target, keep or recipe.columns
+      missing = missing or recipe.missing
+    found, remarks = files.read(
+      paths, target=target, drop=drop, keep=keep, missing=missing or "error"
+    )
     if "train" not in found:
       raise UserError(f"there is no training split, only {', '.join(found)}")
     with tfds.quiet():

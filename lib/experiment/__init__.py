@@ -15,7 +15,7 @@ True
 
 from lib.experiment import claims, presets
 from lib.experiment.claims import Claim, Outcome
-from lib.experiment.context import Context
+from lib.experiment.context import Context, Stage
 from lib.experiment.entry import Project, main, run
 from lib.experiment.errors import NonFiniteError, UserError
 from lib.experiment.program import Program, bind
@@ -29,6 +29,7 @@ __all__ = [
   "Outcome",
   "Program",
   "Project",
+  "Stage",
   "UserError",
   "bind",
   "claims",

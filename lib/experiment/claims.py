@@ -5,6 +5,7 @@ satisfies the condition, `not_reproduced` when all of it violates it, `partly` w
 condition lies inside it, that is, when the measurement cannot tell.
 """
 
+import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -73,6 +74,24 @@ def verdict(*, measured, interval=None, seeds, verdict, why, quantity="") -> Out
 def not_tested(why: str) -> Outcome:
   """The claim could not be tested here, and why."""
   return Outcome(None, None, 0, NOT_TESTED, why)
+
+
+def with_seeds(least: int) -> Callable[[Callable], Callable]:
+  """A decorator for checks: with fewer seeds than `least` the claim is not tested.
+
+  The results have their seeds under the key "seeds".
+  """
+
+  def decorate(decide):
+    @functools.wraps(decide)
+    def checked(results):
+      if len(results["seeds"]) < least:
+        return not_tested(f"fewer than {least} seeds have no spread to compare with.")
+      return decide(results)
+
+    return checked
+
+  return decorate
 
 
 def estimate(value, low, high, seeds) -> statistics.Interval:

@@ -1,16 +1,18 @@
 """What a project's `run` is given: stages that are kept, members, seeds, metrics."""
 
+import functools
 import json
 import pathlib
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 from ml_collections import ConfigDict
 
 from lib.experiment import rundir
-from lib.experiment.members import Key, memory_budget, run_members
+from lib.experiment.compilation import Compiled
+from lib.experiment.members import Key, compile_members, memory_budget, run_members
 from lib.experiment.processes import Processes, first_given
 from lib.experiment.program import Program, PyTree, bind
 from lib.experiment.progress import Clock, Metrics, Progress
@@ -28,6 +30,22 @@ class Stopped(Exception):
   def __init__(self, signal: str, found: str = ""):
     super().__init__(signal)
     self.found = found
+
+
+class Stage(NamedTuple):
+  """Arguments of `Context.members`, for stages whose programs compile ahead of it.
+
+  stages = [Stage("one", ONE, config, data, over), Stage("two", TWO, config, data, over)]
+  ctx.compile_ahead(*stages)
+  one, two = (ctx.members(*stage) for stage in stages)
+  """
+
+  name: str
+  program: Program
+  config: ConfigDict
+  operands: PyTree
+  over: Mapping[Key, Sequence]
+  set: Mapping[str, Any] | None = None
 
 
 class Context:
@@ -61,7 +79,7 @@ class Context:
     self.clock = Clock()
     self.stop_requested: str | None = None
     self.timings: dict[str, dict[str, float]] = {}
-    self.compiled: dict[Any, Any] = {}  # functions that stages share, see members
+    self.compiled = Compiled()  # functions that stages share, see members
     self._memory_gb = memory_gb
     self._environment: tuple[list[int], int] | None = None
 
@@ -116,6 +134,21 @@ class Context:
       name, lambda: run_members(self, name, program, bound, operands, over, **options)
     )
 
+  def compile_ahead(self, *stages: "Stage") -> None:
+    """Begins to compile the programs of stages in the background, in this order.
+
+    Half of a short run is compiling, and XLA compiles a program on one core: what is announced
+    here before the first stage runs compiles side by side. Stages kept on disk are skipped;
+    of several processes each compiles when it needs to.
+    """
+    if self.processes.count > 1:
+      return
+    for stage in stages:
+      if not (self.stage_directory(stage.name) / "result.npz").exists():
+        config = bind(stage.config, stage.set or {})
+        arguments = (stage.name, stage.program, config, stage.operands, stage.over)
+        self.compiled.ahead(functools.partial(compile_members, self, *arguments))
+
   def stage(self, name: str, function: Callable[..., dict], *args, **kwargs) -> dict[str, Any]:
     """`function(*args, **kwargs)`, a nested dict of arrays, computed once for the directory.
 
@@ -159,6 +192,11 @@ class Context:
   def stage_directory(self, name: str) -> pathlib.Path:
     """Where a stage keeps its arrays and checkpoints."""
     return self.directory / "checkpoints" / re.sub(r"[^\w.=+-]+", "_", name)
+
+  def close(self) -> None:
+    """Ends what runs in the background and closes the files of metrics."""
+    self.compiled.close()
+    self.metrics.close()
 
   def leave_if_asked(self) -> None:
     """Raises `Stopped` once a signal has asked the run to leave; of all processes, if one."""

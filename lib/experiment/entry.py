@@ -293,7 +293,7 @@ def run(
         return 0
       return 128 + getattr(signal, str(stopped)).value
     finally:
-      ctx.metrics.close()
+      ctx.close()
       restore()
   return 0
 

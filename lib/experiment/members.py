@@ -151,6 +151,18 @@ def run_members(
   return jax.tree.map(lambda x: x.reshape(*shape, *x.shape[1:]), whole)
 
 
+def compile_members(
+  ctx, name: str, program: Program, config: ConfigDict, operands, over, batch=None
+) -> None:
+  """Compiles what `run_members` with these arguments would."""
+  columns, shape = grid(over)
+  count = int(np.prod(shape))
+  batches = _Batches(ctx, name, program, config, operands, columns, count, batch or count)
+  for function, length in (("init", 0), ("advance", batches.plan.chunk), ("finish", 0)):
+    if function != "advance" or batches.steps:
+      batches._compiled(function, length)
+
+
 class _Batches:
   """The batches of one stage: their plan, compiled functions, and files."""
 
@@ -315,21 +327,23 @@ class _Batches:
 
     Stages of one run that differ in swept values alone share their compiled functions.
     """
-    known = self.ctx.compiled
-    key = (self.signature, self.plan.batch, name, length)
-    if key not in known:
+
+    def compile_it():
       arguments = [_shapes(self._values(0), self.sharded), _shapes(self.operands)]
       if name != "init":
         arguments.append(self._state_like())
       if name == "finish":
         arguments.append(self._history_like(self.steps))
-      with self.ctx.clock.compiling():
-        lowered = self._batched(name, length).lower(*arguments)
-        if self.mesh.size > 1 and numerics.batched_lapack(lowered.as_text()):
-          # It could stand still: see `lib.numerics.one_at_a_time`.
-          lowered = self._batched(name, length, in_turn=True).lower(*arguments)
-        known[key] = lowered.compile(compiler_options()), lowered.out_info
-    return known[key]
+      lowered = self._batched(name, length).lower(*arguments)
+      if self.mesh.size > 1 and numerics.batched_lapack(lowered.as_text()):
+        # It could stand still: see `lib.numerics.one_at_a_time`.
+        lowered = self._batched(name, length, in_turn=True).lower(*arguments)
+      options = compiler_options(quick=self.config.get("preset") == "smoke")
+      return lowered.compile(options), lowered.out_info
+
+    key = (self.signature, self.plan.batch, name, length)
+    with self.ctx.clock.compiling():
+      return self.ctx.compiled.get(key, compile_it)
 
   def _function(self, name: str, length: int = 0):
     return self._compiled(name, length)[0]

@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -16,7 +17,10 @@ from lib.experiment import rundir
 
 
 class Clock:
-  """Wall time of this attempt and how much of it went into tracing and compiling."""
+  """Wall time of this attempt and how much of it went into tracing and compiling.
+
+  What other threads compile counts where this one waits for it.
+  """
 
   _EVENTS = (
     "/jax/core/compile/jaxpr_to_mlir_module_duration",
@@ -26,12 +30,13 @@ class Clock:
   def __init__(self):
     self.started = time.perf_counter()
     self.compile_s = 0.0
+    self._thread = threading.get_ident()
     self._explicit = False
     self._heard = self.started
     jax.monitoring.register_event_duration_secs_listener(self._listen)
 
   def _listen(self, event: str, duration: float, **_):
-    if event not in self._EVENTS:
+    if event not in self._EVENTS or threading.get_ident() != self._thread:
       return
     # JAX takes durations from the calendar clock, which may jump: no event can have lasted
     # longer than the time since the one before it.
@@ -42,6 +47,9 @@ class Clock:
   @contextlib.contextmanager
   def compiling(self):
     """Counts the whole block, tracing included, as compile time."""
+    if threading.get_ident() != self._thread:
+      yield
+      return
     outer, started = self._explicit, time.perf_counter()
     self._explicit = True
     try:

@@ -156,9 +156,18 @@ def write_whole(path: pathlib.Path, write: Callable[[BinaryIO], Any]) -> pathlib
 
 
 def save_arrays(path: pathlib.Path, tree: Mapping[str, Any]) -> pathlib.Path:
-  """Writes a nested dict of arrays as .npz, with keys joined by "/"."""
+  """Writes a nested dict of arrays as .npz, with keys joined by "/".
+
+  Raises:
+    TypeError: a leaf is not an array.
+    ValueError: a key has a "/" of its own, which would come back as one more level.
+  """
   from flax import traverse_util
 
+  for keys in traverse_util.flatten_dict(dict(tree)):
+    for key in keys:
+      if "/" in key:
+        raise ValueError(f"result '{key}' must not have a '/' in its name")
   flat = traverse_util.flatten_dict(dict(tree), sep="/", keep_empty_nodes=False)
   arrays = {key: np.asarray(value) for key, value in flat.items()}
   for key, value in arrays.items():

@@ -1,5 +1,7 @@
 """Neural kernels: analytic NNGP and NTK, empirical NTK, training at infinite width.
 
+Kernels of vectors (`rbf_kernel`, `median_gamma`), and support vector machines (`machines`).
+
 `fully_connected` has the kernels of infinite width in closed form, `empirical_ntk` that of any
 function with parameters, and `gradient_flow` and `predict` what training does under a kernel.
 
@@ -43,6 +45,13 @@ from lib.kernels.infinite_width import (
   nngp_posterior,
   predict,
 )
+from lib.kernels.vectors import (
+  linear_kernel,
+  median_gamma,
+  polynomial_kernel,
+  rbf_kernel,
+  squared_distances,
+)
 
 __all__ = [
   "ACTIVATIONS",
@@ -68,10 +77,15 @@ __all__ = [
   "identity_dual",
   "input_covariance",
   "leaky_relu_dual",
+  "linear_kernel",
+  "median_gamma",
   "nngp_posterior",
   "ntk_vector_product",
+  "polynomial_kernel",
   "predict",
+  "rbf_kernel",
   "relu_dual",
   "serial",
   "sin_dual",
+  "squared_distances",
 ]

@@ -1,8 +1,8 @@
-"""Measures of results: statistics over seeds, calibration of predictions, and detection.
+"""Measures of results: statistics over seeds, calibration, detection, fairness.
 
-Confidence intervals, paired tests, Holm's correction and fitted exponents, on the host in
-float64; estimators of calibration errors, and false accept and reject rates with their curves
-and thresholds (`detection`), batched and jittable.
+Confidence intervals, paired and rank-sum tests, Holm's correction and fitted exponents, on the
+host in float64; estimators of calibration errors and of unfairness, and false accept and
+reject rates with their curves and thresholds (`detection`), batched and jittable.
 
 >>> from lib.metrics import statistics
 >>> accuracy, baseline = [0.94, 0.95, 0.93, 0.96], [0.93, 0.93, 0.92, 0.94]

@@ -30,6 +30,13 @@ class PairedTest(NamedTuple):
   n: int
 
 
+class RankSum(NamedTuple):
+  """Wilcoxon's rank-sum test: two-sided p, and P(a > b) + P(a = b) / 2 in the samples."""
+
+  p: float
+  superiority: float
+
+
 class Fit(NamedTuple):
   """A power law y = exp(log_prefactor) x^exponent, with an interval for the exponent."""
 
@@ -89,6 +96,18 @@ def paired_test(a, b, confidence: float = 0.95) -> PairedTest:
   else:
     p = float(2 * special.stdtr(n - 1, -abs(mean) / error))
   return PairedTest(mean, low, high, p, n)
+
+
+def rank_sum(a, b) -> RankSum:
+  """Wilcoxon's rank-sum (Mann-Whitney) test of two independent samples, 1-D of any lengths.
+
+  Exact for small samples without ties, else by the normal approximation (SciPy's rule).
+  """
+  from scipy import stats
+
+  a, b = _samples(a, 2), _samples(b, 2)
+  found = stats.mannwhitneyu(a, b, alternative="two-sided")
+  return RankSum(float(found.pvalue), float(found.statistic) / (len(a) * len(b)))
 
 
 def holm(p_values: Sequence[float]) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Workarounds where an operation of JAX is not safe or not fast on some backend.
+"""Workarounds where an operation of JAX is not safe or fast, and quadratic programs.
 
 >>> import jax, jax.numpy as jnp
 >>> from lib import numerics
@@ -8,5 +8,6 @@
 """
 
 from lib.numerics.linear_algebra import batched_lapack, one_at_a_time
+from lib.numerics.quadratic import Solution, kkt_error, solve_qp
 
-__all__ = ["batched_lapack", "one_at_a_time"]
+__all__ = ["Solution", "batched_lapack", "kkt_error", "one_at_a_time", "solve_qp"]

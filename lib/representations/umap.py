@@ -157,7 +157,7 @@ def epoch(
   """One epoch of the layout, (n, 2) -> (n, 2).
 
   Each edge is used with a frequency in proportion to its weight, in both of its directions;
-  each use pulls its two ends together and pushes its first end away from random points.
+  each use pulls its two ends together and pushes its first end away from some random points.
   Those of point i are at i + s modulo n, with shifts s that all points share. The step falls
   linearly to 0.
 

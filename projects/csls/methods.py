@@ -43,7 +43,7 @@ def smooth(kind: str, alpha: float, beta: float = 0.0) -> Labels:
 def members(grid, available) -> dict[str, Labels]:
   """Every kind of labels that is trained, by name; `available` are the distances there are.
 
-  `we@0.1/2` is α = 0.1, β = 2.
+  `we@0.1,2` is α = 0.1, β = 2.
   """
   found = {
     "onehot": smooth("uniform", 0.0),
@@ -65,4 +65,4 @@ def members(grid, available) -> dict[str, Labels]:
 
 def name(kind: str, alpha: float, beta: float) -> str:
   """Of a member."""
-  return f"{kind}@{alpha:g}/{beta:g}"
+  return f"{kind}@{alpha:g},{beta:g}"

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from lib.dynamics import trajectories
-from lib.experiment import Program, UserError
+from lib.experiment import Program, Stage, UserError
 from projects.lagrangean import (
   contrast,
   identification,
@@ -72,51 +72,73 @@ def in_float64(function):
 def run(config, ctx):
   """All stages, as nested dicts of arrays with the seeds first."""
   check(config)
-  seeds, numbers = {"seed": ctx.seeds(config)}, networks.draws(config)
-
-  def once(name, function, operands=numbers, **settings):
-    program = Program.once(function)
-    return ctx.members(name, program, config, operands, over=seeds, set=settings)
-
-  results = {
+  stages = _stages(config, {"seed": ctx.seeds(config)}, networks.draws(config))
+  ctx.compile_ahead(*stages.values())
+  results = {name: ctx.members(*stage) for name, stage in stages.items()}
+  _refuse_unconverged(config, results["long"])
+  records = np.arange(1, config.long.records + 1)
+  results["long"]["periods"] = config.long.periods * records / config.long.records
+  results["identification"] |= {
+    "noises": np.array(config.identify.noises),
+    "times": np.array(config.identify.times),
+  }
+  results["compare"] = {
+    name: results.pop(f"compare {name}") for name in config.compare.methods
+  }
+  results |= {
     "nonlinearities": np.array(statements.NAMES),
-    "fields": once("fields", statements.fields),
-    "volume": once("volume", statements.volume),
-    "inputs": once("inputs", statements.inputs),
     "input_time": np.array(config.input.time),
-    "linear": once("linear", statements.linear),
-    "reversal": once("reversal", statements.reversal),
     "horizons": np.array(config.reversal.periods),
-    "compare": {
-      name: once(f"compare {name}", statements.compare, **{"compare.method": name})
-      for name in config.compare.methods
-    },
     "compare_periods": np.linspace(0, config.compare.periods, config.compare.records + 1),
-    "long": _long(config, ctx, seeds, numbers),
-    "limit": once("lattice limit", lattice.limit),
     "frequencies": np.array(config.lattice.frequencies),
-    "pulse": once("lattice pulse", lattice.pulse),
     "lattice_time": np.array(config.lattice.time),
-    "contrast": once("contrast", contrast.members),
     "contrast_time": np.array(config.contrast.time),
-    "precision": ctx.stage("precision", precision.work, config),
-    "identification": _identification(config, ctx),
-    "memory": once("memory", memory.member, memory.draws(config)),
     "loads": np.array(config.memory.loads),
     "flips": np.array(config.memory.flips),
+    "precision": ctx.stage("precision", precision.work, config),
     "scale": _scale(config, ctx),
   }
   return results
 
 
-def _long(config, ctx, seeds, numbers):
-  """The long run, of the user's network where there is one; it has to have converged."""
+def _stages(config, seeds, numbers):
+  """What is computed of every seed, as stages of members."""
+  once = {
+    "fields": statements.fields,
+    "volume": statements.volume,
+    "inputs": statements.inputs,
+    "linear": statements.linear,
+    "reversal": statements.reversal,
+    "limit": lattice.limit,
+    "pulse": lattice.pulse,
+    "contrast": contrast.members,
+  }
+  stages = {
+    name: Stage(name, Program.once(function), config, numbers, seeds)
+    for name, function in once.items()
+  }
+  for method in config.compare.methods:
+    program, name = Program.once(statements.compare), f"compare {method}"
+    stages[name] = Stage(name, program, config, numbers, seeds, {"compare.method": method})
+  stages["long"] = _long(config, seeds, numbers)
+  stages["identification"] = _identification(config, seeds)
+  draws = memory.draws(config)
+  stages["memory"] = Stage("memory", Program.once(memory.member), config, draws, seeds)
+  return stages
+
+
+def _long(config, seeds, numbers):
+  """The long run, of the user's network where there is one."""
   if config.network:
     net = networks.read(config.network)
     config = config.copy_and_resolve_references()
     config.size = net.coupling.shape[0]
     numbers = networks.draws(config) | {"network": net}
-  found = ctx.members("long", statements.LONG, config, numbers, over=seeds)
+  return Stage("long", statements.LONG, config, numbers, seeds)
+
+
+def _refuse_unconverged(config, found):
+  """Raises `UserError` if the inner solve of the long run did not converge."""
   failed = np.isfinite(found["failed_at"])
   if failed.any():
     seed, record = np.argwhere(failed)[0]
@@ -125,32 +147,21 @@ def _long(config, ctx, seeds, numbers):
       f"{found['failed_at'][seed, record]:.4g} (residual "
       f"{found['residual'][seed, record]:.2g}) for seed {config.seed + seed}; lower long.step."
     )
-  return found | {
-    "periods": config.long.periods
-    * np.arange(1, config.long.records + 1)
-    / config.long.records
-  }
 
 
-def _identification(config, ctx):
+def _identification(config, seeds):
   """Members over seeds, noise levels, lengths of the data and restarts."""
   extended = config.copy_and_resolve_references()
   with extended.unlocked():
     extended.identify.update(noise=0.0, restart=0, time=0.0)
   settings = config.identify
-  found = ctx.members(
-    "identification",
-    Program.once(identification.member),
-    extended,
-    identification.draws(config),
-    over={
-      "seed": ctx.seeds(config),
-      "identify.noise": settings.noises,
-      "identify.time": settings.times,
-      "identify.restart": range(settings.restarts),
-    },
-  )
-  return found | {"noises": np.array(settings.noises), "times": np.array(settings.times)}
+  over = seeds | {
+    "identify.noise": settings.noises,
+    "identify.time": settings.times,
+    "identify.restart": range(settings.restarts),
+  }
+  program, draws = Program.once(identification.member), identification.draws(config)
+  return Stage("identification", program, extended, draws, over)
 
 
 def _scale(config, ctx):

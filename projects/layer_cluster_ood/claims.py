@@ -160,13 +160,7 @@ def metrics(results):
 # --- checks -----------------------------------------------------------------------------
 
 
-def _enough(decide):
-  def checked(results):
-    if len(results["seeds"]) < 2:
-      return check.not_tested("one seed has no spread to compare with.")
-    return decide(results)
-
-  return checked
+_enough = check.with_seeds(2)
 
 
 def _above_false_positives(results):

@@ -49,7 +49,7 @@ def noise(results):
   axes[0].set_ylabel("test accuracy, %")
   axes[0].legend(fontsize=5, loc="lower left")
   _curves(results, axes[-1], "agn", _SINGLE)
-  axes[-1].set_title("one image, x (1 + N(0, σ²))")
+  axes[-1].set_title("one image at a time, Gaussian", fontsize=7)
   axes[-1].legend(fontsize=5, loc="lower left")
   return fig
 

@@ -57,3 +57,16 @@ def test_rows_hold_json_numbers():
   assert row["interval"] == [None, None]
   with pytest.raises(ValueError, match="unique"):
     check.evaluate([claim, claim], {"x": 1.0})
+
+
+def test_too_few_seeds_decide_nothing():
+  @check.with_seeds(3)
+  def positive(results):
+    """Its name and text stay."""
+    return check.above(results["x"], 0.0)
+
+  results = {"seeds": np.arange(3), "x": np.array([1.0, 1.1, 0.9])}
+  assert positive(results).verdict == check.REPRODUCED
+  few = positive({"seeds": np.arange(2), "x": np.array([1.0, 1.1])})
+  assert few.verdict == check.NOT_TESTED and "fewer than 3" in few.why
+  assert positive.__doc__ == "Its name and text stay."

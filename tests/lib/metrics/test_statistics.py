@@ -69,3 +69,14 @@ def test_exponent_is_exact_for_a_power_law_and_covers_with_noise():
 def test_what_cannot_be_computed_is_an_error(call):
   with pytest.raises(ValueError):
     call()
+
+
+def test_rank_sum_by_hand_and_against_scipy():
+  # all 3! 3! / 6! orders are equally likely; one of 20 has all of a first, and one all last
+  found = statistics.rank_sum([1.0, 2.0, 3.0], [4.0, 5.0, 6.0])
+  assert found.p == pytest.approx(2 / 20) and found.superiority == 0
+  assert statistics.rank_sum([1.0, 2.0], [1.0, 2.0]).superiority == 0.5
+  rng = np.random.default_rng(0)
+  a, b = rng.normal(size=60), rng.normal(0.5, size=50)
+  assert statistics.rank_sum(a, b).p == pytest.approx(stats.ranksums(a, b).pvalue, rel=0.02)
+  assert statistics.rank_sum(b, a).superiority == pytest.approx(np.mean(b[:, None] > a[None]))

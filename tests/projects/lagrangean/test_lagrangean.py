@@ -300,7 +300,8 @@ def test_a_step_too_large_ends_with_its_time_and_residual(tmp_path):
     jax.enable_x64(True),
     pytest.raises(UserError, match=r"did not converge at t = \d.*\(residual .*long.step"),
   ):
-    experiment._long(c, Context(tmp_path), {"seed": [0]}, networks.draws(c))
+    stage = experiment._long(c, {"seed": [0]}, networks.draws(c))
+    experiment._refuse_unconverged(c, Context(tmp_path).members(*stage))
 
 
 def test_the_long_run_of_a_network_from_a_file(tmp_path):
@@ -313,7 +314,8 @@ def test_the_long_run_of_a_network_from_a_file(tmp_path):
     np.savez(tmp_path / f"{name}.npz", omega=omega, w=w)
     c = config(network=str(tmp_path / f"{name}.npz"), seeds=2)
     with jax.enable_x64(True):
-      found = experiment._long(c, Context(tmp_path / name), {"seed": [0, 1]}, None)
+      stage = experiment._long(c, {"seed": [0, 1]}, None)
+      found = Context(tmp_path / name).members(*stage)
     assert np.abs(found["energy"]).max() < 1e-7
     norm = np.abs(found["norm"]).max()
     assert norm < 1e-13 if name == "silent" else norm > 1e-3
