@@ -1,7 +1,8 @@
 """Figures in one house style, drawn without a display.
 
-`figure` makes a figure and its axes; `band` draws a mean over seeds with its interval; `save`
-writes a PNG whose bytes depend on the drawing alone.
+`figure` makes a figure and its axes; `band` draws a mean over seeds with its interval;
+`plain_log` labels a logarithmic axis with plain numbers; `save` writes a PNG whose bytes
+depend on the drawing alone.
 
 >>> import numpy as np
 >>> fig, ax = figure(width="column")
@@ -12,6 +13,6 @@ writes a PNG whose bytes depend on the drawing alone.
 """
 
 from lib.plotting import reliability
-from lib.plotting.style import band, figure, save, style
+from lib.plotting.style import band, figure, plain_log, save, style
 
-__all__ = ["band", "figure", "reliability", "save", "style"]
+__all__ = ["band", "figure", "plain_log", "reliability", "save", "style"]

@@ -64,6 +64,18 @@ def band(ax, x, samples, label: str | None = None, **kwargs):
   return line
 
 
+def plain_log(axis):
+  """Ticks of a logarithmic axis (`ax.xaxis`, `ax.yaxis`) at 1, 2 and 5 times powers of ten.
+
+  They are plain numbers; Matplotlib's own are 6 × 10⁰ where an axis covers one decade.
+  """
+  from matplotlib import ticker
+
+  axis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+  axis.set_major_formatter("{x:g}")
+  axis.set_minor_formatter(ticker.NullFormatter())
+
+
 def save(fig, path) -> pathlib.Path:
   """Writes a PNG whose bytes depend on the drawing alone (no date, no version)."""
   path = pathlib.Path(path)

@@ -39,7 +39,7 @@ def table(results):
     _points(ax, results, names, histogram, color="#0072B2", label="histogram")
     _points(ax, results, names, kde, color="#D55E00", mfc="none", label="KDE")
     ax.set(xlabel="ECE, %", title=title, xscale="log")
-    ax.xaxis.set_major_formatter("{x:g}")
+    plotting.plain_log(ax.xaxis)
     ax.grid(axis="y", lw=0.3, alpha=0.5)
   axes[0].set_yticks(range(len(names)), [methods.LABELS[m] for m in names])
   axes[0].invert_yaxis()
@@ -61,7 +61,8 @@ def parameters(results):
       marker="o",
       ms=3,
     )
-  axes[0].set(xlabel="α (β = 2)", ylabel="prediction ECE, %", xscale="log")
+  alpha, beta = float(results["alpha"]), float(results["beta"])
+  axes[0].set(xlabel=f"α (β = {beta:g})", ylabel="prediction ECE, %", xscale="log")
   axes[0].set_xticks(results["alphas"], [f"{a:g}" for a in results["alphas"]])
   axes[0].minorticks_off()
   axes[0].legend()
@@ -69,7 +70,7 @@ def parameters(results):
     values = 100 * q.sweep(results, kind, "beta", "histogram")
     label = methods.LABELS[kind]
     plotting.band(axes[1], results["betas"], values, label=label, marker="o", ms=3)
-  axes[1].set(xlabel="β (α = 0.1)", ylabel="prediction ECE, %", ylim=(0, None))
+  axes[1].set(xlabel=f"β (α = {alpha:g})", ylabel="prediction ECE, %", ylim=(0, None))
   axes[1].legend()
   return fig
 

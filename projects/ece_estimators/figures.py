@@ -17,6 +17,12 @@ _LABELS = {
   "ac": "ECE$_{ac}$",
   "d": "ECE$_d$",
 }
+_MODELS = {
+  "logistic": "logistic regression",
+  "naive_bayes": "naive Bayes",
+  "svc": "SVC",
+  "forest": "random forest",
+}
 _MARKS = ("o", "s", "^", "v", "D", "P")
 
 
@@ -64,15 +70,19 @@ def errors(results):
     _lines(ax, results, q.median(q.error(results, setting)), _shown(results))
     ax.set_title(text)
     ax.set_yscale("log")
+    plotting.plain_log(ax.yaxis)
   axes[0].set_ylabel("relative error, 95th percentile")
-  handles = axes[0].get_legend_handles_labels()
-  fig.legend(*handles, loc="outside lower center", ncols=4)
+  _legend_below(fig, axes[0])
   return fig
+
+
+def _legend_below(fig, ax):
+  fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=4)
 
 
 def biases(results):
   """Bias of the estimators, and what they report for a calibrated model."""
-  fig, axes = plotting.figure(2, height=3.0)
+  fig, axes = plotting.figure(2, height=3.8)
   bias = q.median(np.asarray(results["conf"]["bias"], np.float64))
   _lines(axes[0], results, bias, _shown(results))
   axes[0].axhline(0, color="#555555", lw=0.5)
@@ -85,6 +95,7 @@ def biases(results):
   axes[1].set_yticks(places, [_text(n) for n in chosen], fontsize=5)
   axes[1].invert_yaxis()
   axes[1].set(xlabel=f"estimate at a true error of 0, N = {results['sizes'][-1]}")
+  _legend_below(fig, axes[0])
   return fig
 
 
@@ -96,10 +107,12 @@ def truths(results):
     ratio = claims.labelled_ratio(results, setting)
     for model in dict.fromkeys(map(str, results["models"])):
       kept = results["models"] == model
-      label = model.replace("_", " ")
+      label = _MODELS.get(model, model)
       ax.plot(exact[:, kept].ravel(), ratio[:, kept].ravel(), ".", ms=4, label=label)
     ax.axhline(1, color="#555555", lw=0.7)
-    ax.set(xlabel="true ECE", title=text, xscale="log")
+    ax.set(xlabel="true ECE", title=text, xscale="log", yscale="log")
+    plotting.plain_log(ax.xaxis)
+    plotting.plain_log(ax.yaxis)
   axes[0].set_ylabel("ground truth by labels / exact")
   axes[0].legend()
   return fig

@@ -87,10 +87,11 @@ def penalties(results):
     plotting.band(axes[0], x, samples, label=name, color=tone, marker="o", ms=2.5)
   axes[0].set_xticks(x, ticks)
   axes[0].set(xlabel="λ", ylabel="per cent", yscale="log")
+  plotting.plain_log(axes[0].yaxis)
   axes[0].legend()
   for ax, name, text in (
     (axes[1], "similarity", "median similarity of Jacobians"),
-    (axes[2], "norm", "mean ‖J‖_F of logits"),
+    (axes[2], "norm", "mean $‖J‖_F$ of the logits"),
   ):
     for method in results["methods"]:
       ax.plot(
@@ -103,6 +104,7 @@ def penalties(results):
       )
     ax.set(xlabel=text, ylabel=f"evasion at ε = {results['epsilon']:g}, %")
   axes[2].set_xscale("log")
+  plotting.plain_log(axes[2].xaxis)
   axes[1].legend(fontsize=6)
   return fig
 

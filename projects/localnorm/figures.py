@@ -17,10 +17,10 @@ _ROWS = {  # (kind, mode) -> label, colour, line
 }
 _SINGLE = {
   ("bn", "stored"): ("BN", "#555555", "-"),
-  ("bn", "dynamic_single"): ("dynamic BN", "#E69F00", "-"),
-  ("bn", "dynamic_rotated"): ("dynamic BN, turns", "#E69F00", "--"),
-  ("ln", "single_vote"): ("LN-Single-Voting", "#0072B2", ":"),
-  ("ln", "rotated_vote"): ("the same, turns", "#0072B2", "-"),
+  ("bn", "dynamic_single"): ("dynamic BN, one image", "#E69F00", ":"),
+  ("bn", "dynamic_rotated"): ("dynamic BN, its turns", "#E69F00", "-."),
+  ("ln", "single_vote"): ("LN-Single-Voting", "#56B4E9", ":"),
+  ("ln", "rotated_vote"): ("LN-Single-Voting, its turns", "#56B4E9", "-."),
 }
 
 
@@ -42,41 +42,45 @@ def noise(results):
     "apn": "x (1 + Poisson(σ))",
     "mbn": "x · Bernoulli(1 − σ)",
   }
-  fig, axes = plotting.figure(ncols=len(names) + 1, height=2.6)
+  fig, axes = plotting.figure(ncols=len(names) + 1, height=3.2, sharey=True)
   for ax, name in zip(axes, names, strict=False):
     _curves(results, ax, name, _ROWS)
-    ax.set_title(titles[name])
+    ax.set_title(titles[name], fontsize=8)
   axes[0].set_ylabel("test accuracy, %")
-  axes[0].legend(fontsize=5, loc="lower left")
   _curves(results, axes[-1], "agn", _SINGLE)
-  axes[-1].set_title("one image at a time, Gaussian", fontsize=7)
-  axes[-1].legend(fontsize=5, loc="lower left")
+  axes[-1].set_title("one image at a time,\nx (1 + N(0, σ²))", fontsize=8)
+  known = dict(zip(*reversed(axes[0].get_legend_handles_labels()), strict=True))
+  known |= dict(zip(*reversed(axes[-1].get_legend_handles_labels()), strict=True))
+  fig.legend(known.values(), known, loc="outside lower center", ncols=4, fontsize=6)
   return fig
 
 
 def corruptions(results):
   """Accuracy under the corruptions, mean over severities, and Fig. 5."""
   families = claims.corrupted(results)
-  fig, (left, right) = plotting.figure(ncols=2, height=2.8, width_ratios=(2.2, 1))
+  fig, (left, right) = plotting.figure(ncols=2, height=3.1, width_ratios=(2.2, 1))
   shown = [row for row in _ROWS if row in claims.rows(results)]
   for i, row in enumerate(shown):
-    label, colour, _ = _ROWS[row]
+    label, colour, style = _ROWS[row]
     values = [
       np.mean([claims.accuracy(results, row, c).mean() for c in names])
       for names in families.values()
     ]
     shift = 0.1 * (i - (len(shown) - 1) / 2)
-    left.plot(np.arange(len(values)) + shift, values, "o", ms=3, color=colour, label=label,
-              alpha=0.5 if "vote" in row[1] and row[0] != "ln" else 1.0)  # fmt: skip
+    filled = colour if style == "-" else "none"
+    left.plot(
+      np.arange(len(values)) + shift, values, "o", ms=3, color=colour, mfc=filled, label=label
+    )
   left.set_xticks(range(len(families)), [n.replace("_", "\n") for n in families], fontsize=5)
   left.set(ylabel="test accuracy, %", xlabel="corruption (mean over severities)")
-  left.legend(fontsize=5, ncols=2)
+  handles = left.get_legend_handles_labels()
+  fig.legend(*handles, loc="outside lower center", ncols=7, fontsize=6)
   if "spread" in results:
     for name, symbol in (("scale", "γ"), ("shift", "β")):
       values = results["spread"][name]
       plotting.band(right, np.arange(1, values.shape[1] + 1), values, label=symbol)
     right.legend()
-  right.set(xlabel="epoch", ylabel="standard deviation over the groups")
+  right.set(xlabel="epoch", ylabel="standard deviation over the groups", ylim=(0, None))
   return fig
 
 

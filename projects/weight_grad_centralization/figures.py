@@ -12,7 +12,7 @@ _NETWORKS = {"plain": "without batch normalisation", "batch_norm": "with batch n
 
 
 def accuracies(results):
-  """All rows with both optimisers, the paper's CIFAR-10 numbers beside them as gains."""
+  """All rows with both optimisers."""
   networks = [name for name in _NETWORKS if results.get(name)]
   rows = {name: list(next(iter(results[name].values()))) for name in networks}
   tallest = max(len(found) for found in rows.values())
@@ -38,7 +38,8 @@ def accuracies(results):
     ax.invert_yaxis()
     ax.set_title(_NETWORKS[network])
     ax.set_xlabel("test accuracy, %")
-  axes[0][0].legend(loc="lower left", fontsize=6)
+  handles = axes[0][0].get_legend_handles_labels()
+  fig.legend(*handles, loc="outside lower center", ncols=2)
   return fig
 
 
