@@ -163,8 +163,8 @@ GOOD_ACCURACY = {
   "base": 60, "wn": 55, "wc": 65, "ws": 10, "gc": 62, "ws+gc": 10, "wc+gc": 66,
   "wc_fully": 66, "gc_fully": 63, "wc+gc_fully": 68, "w_global": 63, "w_channel": 64,
   "w_instance": 61, "g_global": 61, "g_channel": 61, "g_instance": 58, "e_global": 50,
-  "e_sample": 45, "e_channel": 47, "e_instance": 40, "ws_scaled": 67, "base_x2": 59,
-  "base_x4": 58, "base_x8": 10, "wc_x2": 64, "wc_x4": 63, "wc_x8": 40,
+  "e_sample": 45, "e_channel": 47, "e_instance": 40, "ws_scaled": 67, "base_slow": 58,
+  "base_fast": 59, "wc_slow": 63, "wc_fast": 64,
 }  # fmt: skip
 
 
