@@ -13,7 +13,7 @@ categories with missing values: `lib.data.tables`.
 """
 
 from lib.data.dataset import Dataset, Examples, Info, flatten, scale
-from lib.data.loading import load, names
+from lib.data.loading import load, load_images, names
 from lib.data.normalisation import Statistics, normalise
 from lib.data.places import data_dir
 from lib.data.splitting import epoch_batches, random_split, split
@@ -29,6 +29,7 @@ __all__ = [
   "epoch_batches",
   "flatten",
   "load",
+  "load_images",
   "names",
   "normalise",
   "random_split",

@@ -22,6 +22,20 @@ def names() -> tuple[str, ...]:
   )
 
 
+def load_images(name: str, **options) -> Dataset:
+  """`load` for a set of images with classes.
+
+  Raises:
+    UserError: it is of another kind; or as `load`.
+  """
+  from lib.experiment.errors import UserError
+
+  found = load(name, **options)
+  if found.info.task != "classification" or len(found.info.input_shape) != 3:
+    raise UserError(f"dataset is '{name}', but this project needs classes of images.")
+  return found
+
+
 def load(name: str, *, data_dir: str | os.PathLike | None = None, **options) -> Dataset:
   """Loads a data set.
 

@@ -15,6 +15,7 @@ True
 
 from lib.experiment import claims, presets
 from lib.experiment.claims import Claim, Outcome
+from lib.experiment.configs import at_least
 from lib.experiment.context import Context, Stage
 from lib.experiment.entry import Project, main, run
 from lib.experiment.errors import NonFiniteError, UserError
@@ -31,6 +32,7 @@ __all__ = [
   "Project",
   "Stage",
   "UserError",
+  "at_least",
   "bind",
   "claims",
   "main",

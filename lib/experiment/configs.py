@@ -3,6 +3,7 @@
 import ast
 import importlib.util
 import json
+import math
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -76,6 +77,20 @@ def leaf(config: ConfigDict, key: str) -> Any:
   if key not in flat:
     raise UserError(f"The config has no key '{key}'.{did_you_mean(key, flat)}")
   return flat[key]
+
+
+def at_least(config: ConfigDict, limit: float, *keys: str) -> None:
+  """Refuses numbers at these dotted keys that are below the limit, or are not finite.
+
+  Swept numbers, which are tracers, pass.
+
+  Raises:
+    UserError: one is; of the first of them.
+  """
+  for key in keys:
+    value = leaf(config, key)
+    if isinstance(value, int | float) and not limit <= value < math.inf:
+      raise UserError(f"{key} is {value}; it must be at least {limit:g}.")
 
 
 def parse(key: str, text: str, default: Any) -> Any:

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lib import data, information, models, training
-from lib.experiment import Program, UserError, bind
+from lib.experiment import Program, UserError, at_least, bind
 from projects.capacity import cells
 
 # --- one member: a training run of one cell ------------------------------------------------
@@ -60,12 +60,10 @@ def prepare(config):
 
 def check(config):
   """Raises a UserError for numbers that make no sense."""
-  numbers = {key: _leaf(config, key) for key in cells.NUMBERS}
-  numbers |= {f"tune.{name}": min(grid) for name, grid in config.tune.items()}
-  numbers |= {"power_per_input": config.power_per_input}
-  for key, value in numbers.items():
-    if isinstance(value, int | float) and value < 0:
-      raise UserError(f"config.{key} is {value}: it must not be negative.")
+  at_least(config, 0, *cells.NUMBERS, "power_per_input")
+  for name, grid in config.tune.items():
+    if min(grid) < 0:
+      raise UserError(f"tune.{name} has {min(grid)}: it must not be negative.")
   if config.regulariser.name not in ("none", "mic", "eic"):
     raise UserError(
       f"config.regulariser.name is '{config.regulariser.name}': choose none, mic or eic."
@@ -74,15 +72,9 @@ def check(config):
     raise UserError(f"config.model.name is '{config.model.name}': choose mlp or resnet.")
   if config.model.bottleneck and config.model.name == "resnet":
     raise UserError("The bottleneck is for model.name = mlp; set model.bottleneck to false.")
-  for key in ("seeds", "tuning.seeds"):
-    if _leaf(config, key) < 1:
-      raise UserError(f"config.{key} is {_leaf(config, key)}: it must be at least 1.")
+  at_least(config, 1, "seeds", "tuning.seeds")
   if config.regulariser.laws < 1 or config.regulariser.samples < 2:
     raise UserError("regulariser.laws must be at least 1 and regulariser.samples at least 2.")
-
-
-def _leaf(config, key):
-  return functools.reduce(lambda node, part: node[part], key.split("."), config)
 
 
 def split_rows(config, operands, key):

@@ -11,7 +11,7 @@ from jax import lax
 
 from lib import calibration, data, losses, models, training
 from lib.data import mixtures
-from lib.experiment import Program, UserError, bind
+from lib.experiment import Program, UserError, at_least, bind
 from lib.metrics import binning, density
 from lib.metrics import calibration as measure
 from projects.csls import methods
@@ -23,10 +23,7 @@ CURVE = 2000  # examples of a split with which the curves of the training are ma
 def check(config):
   """Raises a UserError for numbers that make no sense."""
   positive = ("seeds", "data.train", "data.validation", "train.epochs", "train.batch", "bins")
-  for key in positive:
-    value = functools.reduce(lambda node, part: node[part], key.split("."), config)
-    if value < 1:
-      raise UserError(f"{key} is {value}; it must be at least 1.")
+  at_least(config, 1, *positive)
   for key in ("alpha", "alphas"):
     values = np.atleast_1d(config.grid[key])
     if not np.all((values > 0) & (values <= 1)):

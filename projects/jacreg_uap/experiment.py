@@ -16,7 +16,7 @@ import optax
 from jax import lax
 
 from lib import data, models, robustness, training
-from lib.experiment import Program, UserError
+from lib.experiment import Program, UserError, at_least
 
 # --- data and network -------------------------------------------------------------------
 
@@ -38,17 +38,13 @@ def check(config):
       f"train.epochs, {config.train.epochs}, must be more than schedule.warmup, "
       f"{config.schedule.warmup}."
     )
-  for name in ("seeds", "probes", "jacobian_images"):
-    if config[name] < 1:
-      raise UserError(f"config.{name} is {config[name]}: it must be at least 1.")
+  at_least(config, 1, "seeds", "probes", "jacobian_images")
 
 
 def prepare(config):
   """Images in [0, 1] and labels: {"train", "test"} and "classes", (number of classes, 0)."""
   check(config)
-  found = data.load(config.dataset)
-  if found.info.task != "classification" or len(found.info.input_shape) != 3:
-    raise UserError(f"dataset is '{config.dataset}', but jacreg_uap needs classes of images.")
+  found = data.load_images(config.dataset)
   if found.info.maximum is not None:
     found = data.scale(found)
   found = data.split(found, 0, validation=0, train=config.train_examples or None)

@@ -74,8 +74,9 @@ def run(config, ctx):
   check(config)
   stages = _stages(config, {"seed": ctx.seeds(config)}, networks.draws(config))
   ctx.compile_ahead(*stages.values())
-  results = {name: ctx.members(*stage) for name, stage in stages.items()}
+  results = {"long": ctx.members(*stages["long"])}
   _refuse_unconverged(config, results["long"])
+  results |= {name: ctx.members(*stage) for name, stage in stages.items() if name != "long"}
   records = np.arange(1, config.long.records + 1)
   results["long"]["periods"] = config.long.periods * records / config.long.records
   results["identification"] |= {
@@ -103,6 +104,7 @@ def run(config, ctx):
 
 def _stages(config, seeds, numbers):
   """What is computed of every seed, as stages of members."""
+  stages = {"long": _long(config, seeds, numbers)}
   once = {
     "fields": statements.fields,
     "volume": statements.volume,
@@ -113,14 +115,13 @@ def _stages(config, seeds, numbers):
     "pulse": lattice.pulse,
     "contrast": contrast.members,
   }
-  stages = {
+  stages |= {
     name: Stage(name, Program.once(function), config, numbers, seeds)
     for name, function in once.items()
   }
   for method in config.compare.methods:
     program, name = Program.once(statements.compare), f"compare {method}"
     stages[name] = Stage(name, program, config, numbers, seeds, {"compare.method": method})
-  stages["long"] = _long(config, seeds, numbers)
   stages["identification"] = _identification(config, seeds)
   draws = memory.draws(config)
   stages["memory"] = Stage("memory", Program.once(memory.member), config, draws, seeds)

@@ -18,7 +18,7 @@ import numpy as np
 from jax import lax
 
 from lib import data, models, representations, robustness, training
-from lib.experiment import Program, UserError
+from lib.experiment import Program, UserError, at_least
 from projects.layer_cluster_ood import detection, timing
 
 VARIANTS = ("flat", "pool", "global")
@@ -30,9 +30,8 @@ SETS = ("test", "natural", *ATTACK_NAMES)  # what is to be told apart; the first
 
 def check(config):
   """Raises a UserError for numbers that make no sense."""
-  for name in ("seeds", "fit_examples", "test_examples", "calibration_examples", "neighbours"):
-    if config[name] < 1:
-      raise UserError(f"config.{name} is {config[name]}: it must be at least 1.")
+  at_least(config, 1, "seeds", "fit_examples", "test_examples", "calibration_examples")
+  at_least(config, 1, "neighbours")
   if config.threshold not in config.thresholds:
     raise UserError(f"config.thresholds must contain config.threshold, {config.threshold}.")
   if "flat" not in config.variants or set(config.variants) - set(VARIANTS):
@@ -72,11 +71,7 @@ def _natural(config, shape):
 def prepare(config):
   """Images in [0, 1]: training and calibration examples, the test set, natural outsiders."""
   check(config)
-  found = data.load(config.dataset)
-  if found.info.task != "classification" or len(found.info.input_shape) != 3:
-    raise UserError(
-      f"dataset is '{config.dataset}', but this project needs classes of images."
-    )
+  found = data.load_images(config.dataset)
   if found.info.maximum is not None:
     found = data.scale(found)
   found = data.split(

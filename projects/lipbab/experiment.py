@@ -12,7 +12,7 @@ from fractions import Fraction
 import jax
 import numpy as np
 
-from lib.experiment import UserError
+from lib.experiment import UserError, at_least
 from lib.verification import (
   Network,
   baselines,
@@ -60,9 +60,7 @@ def variants() -> dict[str, dict]:
 
 def check(config):
   """Raises `UserError` for a config that cannot be run."""
-  for key in ("seeds", "samples", "batch"):
-    if config[key] < 1:
-      raise UserError(f"{key} is {config[key]}; it must be at least 1.")
+  at_least(config, 1, "seeds", "samples", "batch")
   for key in ("time_limit", "node_limit", "frontier_limit"):
     if config[key] < 0:
       raise UserError(f"{key} is {config[key]}; give 0 for no limit.")

@@ -13,7 +13,7 @@ import optax
 from jax import lax
 
 from lib import data, training
-from lib.experiment import Program, UserError
+from lib.experiment import Program, UserError, at_least
 from lib.models import normalisation
 from projects.localnorm import modes, network, noise
 
@@ -22,8 +22,7 @@ from projects.localnorm import modes, network, noise
 
 def check(config):
   """Raises a UserError for numbers that make no sense."""
-  if config.seeds < 1 or config.groups < 1:
-    raise UserError("seeds and groups must be at least 1.")
+  at_least(config, 1, "seeds", "groups")
   if unknown := [k for k in (*config.kinds, config.kind) if k not in network.KINDS]:
     raise UserError(f"'{unknown[0]}' is no kind: choose {', '.join(network.KINDS)}.")
   batch = config.train.batch_size

@@ -17,7 +17,7 @@ from jax import lax
 
 from lib import data, models, search
 from lib.data import sensitive
-from lib.experiment import Program, UserError
+from lib.experiment import Program, UserError, at_least
 from lib.metrics import fairness
 from projects.moel_fairness import indicators
 
@@ -37,16 +37,9 @@ VARIANTS = {
 
 def check(config):
   """Raises a UserError for numbers that make no sense."""
-  least = {"seeds": 1, "generations": 1, "population": 3, "hidden": 1, "partial.epochs": 1}
-  for key, limit in least.items():
-    value = config
-    for part in key.split("."):
-      value = value[part]
-    if value < limit:
-      raise UserError(f"{key} is {value}; it must be at least {limit}.")
-  for key in ("mutation", "sees_groups"):
-    if isinstance(config[key], int | float) and config[key] < 0:
-      raise UserError(f"{key} is {config[key]}: it must not be negative.")
+  at_least(config, 1, "seeds", "generations", "hidden", "partial.epochs")
+  at_least(config, 3, "population")
+  at_least(config, 0, "mutation", "sees_groups")
   if len(config.split) != 3 or min(config.split) <= 0:
     raise UserError(
       f"split is {tuple(config.split)}; give three positive shares: train, validation, test."

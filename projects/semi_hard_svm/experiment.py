@@ -15,7 +15,7 @@ from jax import lax
 
 from lib import kernels, numerics
 from lib.data import signatures, synthetic
-from lib.experiment import Program, UserError
+from lib.experiment import Program, UserError, at_least
 from lib.kernels import machines
 from lib.metrics import detection
 from lib.models import mahalanobis
@@ -34,18 +34,14 @@ THRESHOLDS = ("zero", "shifted", "half", "margin", "printed")
 
 def check(config):
   """Raises a `UserError` for numbers and names out of range."""
-  for name in ("seeds", "targets", "train_writers", "test_writers", "repetitions"):
-    if config[name] < 1:
-      raise UserError(f"{name} is {config[name]}: it must be at least 1.")
+  at_least(config, 1, "seeds", "targets", "train_writers", "test_writers", "repetitions")
+  at_least(config, 1, "banana.seeds", "banana.train", "banana.test")
   if config.genuine.train < 2 or config.genuine.test < 1 or config.points < 2:
     raise UserError("needs genuine.train >= 2, genuine.test >= 1 and points >= 2.")
   if not 2 <= config.folds <= config.genuine.train:
     raise UserError(f"folds is {config.folds}: give 2 to genuine.train.")
   if not config.difficulty >= 0 or not 0 <= config.copied < 1:
     raise UserError("needs difficulty >= 0 and 0 <= copied < 1.")
-  for name in ("seeds", "train", "test"):
-    if config.banana[name] < 1:
-      raise UserError(f"banana.{name} is {config.banana[name]}: it must be at least 1.")
   if not config.lams or min(config.lams) <= 0 or min(config.banana.lams) <= 0:
     raise UserError("lams and banana.lams have to be positive numbers.")
   if config.banana.lam not in config.banana.lams:

@@ -15,7 +15,7 @@ from jax import lax
 
 from lib import curricula
 from lib.data import tables
-from lib.experiment import Program, UserError
+from lib.experiment import Program, UserError, at_least
 from lib.metrics import ranking
 from projects.typicality_curriculum import methods
 
@@ -24,9 +24,7 @@ from projects.typicality_curriculum import methods
 
 def check(config):
   """Raises a UserError for numbers that make no sense."""
-  for name in ("seeds", "epochs", "batch", "repeats", "increase"):
-    if config[name] < 1:
-      raise UserError(f"config.{name} is {config[name]}: it has to be at least 1.")
+  at_least(config, 1, "seeds", "epochs", "batch", "repeats", "increase")
   if not 0 < config.validation < 1:
     raise UserError(f"config.validation is {config.validation}: a share between 0 and 1.")
   if config.similarity not in ("gower", "distance"):

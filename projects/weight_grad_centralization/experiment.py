@@ -13,7 +13,7 @@ from flax import linen as nn
 from jax import lax
 
 from lib import data, models, training, updates
-from lib.experiment import Program, UserError, bind
+from lib.experiment import Program, UserError, at_least, bind
 from projects.weight_grad_centralization import methods
 from projects.weight_grad_centralization.methods import NUMBERS, OFF, Method
 
@@ -29,8 +29,7 @@ def check(config):
       )
   if "base" not in config.methods:
     raise UserError("config.methods must contain 'base', which all others are compared with.")
-  if config.seeds < 1 or config.equivalence.steps < 1:
-    raise UserError("seeds and equivalence.steps must be at least 1.")
+  at_least(config, 1, "seeds", "equivalence.steps")
   for key, known in (
     ("optimizers", ("sgd", "adam")),
     ("equivalence.optimizers", (*LINEAR, *NOT_LINEAR)),
@@ -43,11 +42,7 @@ def check(config):
 def prepare(config):
   """Images with zero mean and unit variance a channel, and "classes"."""
   check(config)
-  found = data.load(config.dataset)
-  if found.info.task != "classification" or len(found.info.input_shape) != 3:
-    raise UserError(
-      f"dataset is '{config.dataset}', but this project needs classes of images."
-    )
+  found = data.load_images(config.dataset)
   found = data.split(
     found, 0, validation=config.validation, train=config.train_examples or None
   )

@@ -30,6 +30,13 @@ def test_scikit_sets_are_those_of_scikit_learn():
     np.testing.assert_allclose(found.train.inputs.reshape(n, -1), x, rtol=1e-6)
 
 
+def test_images_are_asked_for():
+  assert data.load_images("sklearn:digits").info.input_shape == (8, 8, 1)
+  for name in ("sklearn:iris", "sklearn:diabetes"):
+    with pytest.raises(UserError, match=f"'{name}', but this project needs classes of images"):
+      data.load_images(name)
+
+
 def test_one_feature_of_a_table():
   found = data.load("sklearn:diabetes/bmi")
   raw = datasets.load_diabetes(scaled=False)

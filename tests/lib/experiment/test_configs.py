@@ -1,5 +1,6 @@
 """Configs: presets, overrides and what the user is told."""
 
+import jax
 import pytest
 from ml_collections import ConfigDict
 
@@ -60,3 +61,22 @@ def test_every_config_in_the_repository_has_all_its_presets():
       config = module.get_config(preset)
       assert isinstance(config.seed, int) and config.preset == preset
     assert {"smoke", "paper"} <= set(module.PRESETS)
+
+
+@pytest.mark.parametrize("value", [0, -1, 0.5, float("nan"), float("inf")])
+def test_numbers_below_the_limit_are_refused(value):
+  config = ConfigDict({"a": {"b": value}, "c": 1}, type_safe=False)
+  with pytest.raises(UserError, match=r"a\.b is .*; it must be at least 1\."):
+    configs.at_least(config, 1, "c", "a.b")
+
+
+def test_numbers_at_the_limit_and_tracers_pass():
+  config = ConfigDict({"a": {"b": 1}, "c": 7.5}, type_safe=False)
+  configs.at_least(config, 1, "a.b", "c")
+
+  def swept(value):
+    bound = ConfigDict({"c": value}, type_safe=False)
+    configs.at_least(bound, 1, "c")
+    return value
+
+  assert jax.jit(swept)(0) == 0

@@ -173,12 +173,12 @@ def test_selection_and_matching():
 @pytest.mark.parametrize(
   ("changes", "message"),
   [
-    ({"regulariser__beta": -0.1}, "config.regulariser.beta is -0.1"),
-    ({"penalties__smoothing": -1.0}, "config.penalties.smoothing is -1.0"),
-    ({"tune__mic": (-0.1, 0.1)}, "config.tune.mic is -0.1"),
+    ({"regulariser__beta": -0.1}, "regulariser.beta is -0.1"),
+    ({"penalties__smoothing": -1.0}, "penalties.smoothing is -1.0"),
+    ({"tune__mic": (-0.1, 0.1)}, "tune.mic has -0.1"),
     ({"regulariser__name": "mix"}, "choose none, mic or eic"),
     ({"model__name": "cnn"}, "choose mlp or resnet"),
-    ({"tuning__seeds": 0}, "config.tuning.seeds is 0"),
+    ({"tuning__seeds": 0}, "tuning.seeds is 0"),
     ({"regulariser__samples": 1}, "regulariser.samples at least 2"),
     ({"split__train": 5000}, "together at most 1797"),
     ({"dataset": "sklearn:diabetes"}, "a regression"),
