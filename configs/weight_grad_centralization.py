@@ -26,6 +26,8 @@ PRESETS = {
     "methods": ("base", "wn", "wc", "ws", "gc", "wc+gc", "wc+gc_fully", "ws_scaled"),
     "normalised": (),
     "optimizers": ("sgd",),
+    "rates": (1.0, 2.0),
+    "tuned": ("base", "wc"),
     "equivalence.steps": 5,
     "equivalence.networks": 1,
     "equivalence.optimizers": ("momentum",),
@@ -65,7 +67,8 @@ def get_config(preset="default"):
     "channels": (8, 16, 32),
     "hidden": (64, 64),  # of model c; model a, with batch normalisation, has the first alone
     "batch_norm": False,
-    "errors": False,  # whether errors can be centred; the experiment sets both
+    # Whether errors can be centred and kernels re-parametrised; the experiment sets both.
+    "hooks": False,
   }
   config.train = {"epochs": 10, "batch_size": 100}
   config.optimizers = ("sgd", "adam")
@@ -73,6 +76,11 @@ def get_config(preset="default"):
   config.sgd = {"learning_rate": 0.02, "momentum": 0.9, "weight_decay": 5e-4}
   config.adam = {"learning_rate": 2e-3, "weight_decay": 0.0}
   config.schedule = {"name": "cosine"}
+  # Factors of the learning rate. All rows are trained at the one that is the baseline's best
+  # on validation data, the tuned rows at every one.
+  config.rates = (1.0, 2.0, 4.0, 8.0)
+  config.tuned = ("base", "wc", "wc+gc")
+  config.rate = 1.0  # of a single run or a sweep
   config.method = dict(zip(methods.NUMBERS, methods.TABLE_3["base"][1:], strict=True))
 
   config.methods = tuple(methods.ALL)

@@ -19,11 +19,12 @@ class ConvolutionUnit(nn.Module):
   features: int
   batch_norm: bool = False
   initialiser: str = "he"
+  convolution: Callable[..., nn.Module] = nn.Conv
 
   @nn.compact
   def __call__(self, x, train: bool = False):
     kernel_init, bias_init = initialisers.kernel_and_bias(self.initialiser, 9 * x.shape[-1])
-    x = nn.Conv(
+    x = self.convolution(
       self.features,
       (3, 3),
       padding=((1, 1), (1, 1)),
@@ -50,6 +51,7 @@ class CNN(nn.Module):
     initialiser: see `initialisers.kernel_and_bias`.
     after: function of every hidden layer's output, e.g. one that changes the error that is
       propagated back; None for none.
+    convolution: makes the convolutions, of arguments that `flax.linen.Conv` takes.
 
   Raises:
     UserError: there is no layer, or a width is not positive.
@@ -61,6 +63,7 @@ class CNN(nn.Module):
   batch_norm: bool = False
   initialiser: str = "he"
   after: Callable[[jax.Array], jax.Array] | None = None
+  convolution: Callable[..., nn.Module] = nn.Conv
 
   def setup(self):
     """Makes the layers."""
@@ -70,7 +73,9 @@ class CNN(nn.Module):
         f"{self.classes} must be positive, with at least one convolution."
       )
     self.convolutions = [
-      ConvolutionUnit(features, self.batch_norm, self.initialiser, name=f"conv_{i}")
+      ConvolutionUnit(
+        features, self.batch_norm, self.initialiser, self.convolution, name=f"conv_{i}"
+      )
       for i, features in enumerate(self.channels)
     ]
     last = len(self.hidden)

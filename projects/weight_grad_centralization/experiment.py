@@ -13,22 +13,30 @@ from flax import linen as nn
 from jax import lax
 
 from lib import data, models, training, updates
-from lib.experiment import Program, UserError, at_least, bind
+from lib.experiment import Program, Stage, UserError, at_least, bind
 from projects.weight_grad_centralization import methods
 from projects.weight_grad_centralization.methods import NUMBERS, OFF, Method
+from projects.weight_grad_centralization.network import network
 
-# --- data and network -------------------------------------------------------------------
+# --- data -------------------------------------------------------------------
 
 
 def check(config):
   """Raises a UserError for numbers that make no sense."""
-  for key in ("methods", "normalised"):
+  for key in ("methods", "tuned", "normalised"):
     if unknown := [name for name in config[key] if name not in methods.ALL]:
       raise UserError(
         f"config.{key} has '{unknown[0]}'; the rows are {', '.join(methods.ALL)}."
       )
-  if "base" not in config.methods:
-    raise UserError("config.methods must contain 'base', which all others are compared with.")
+  for key in ("methods", "tuned", "normalised"):
+    if "base" not in config[key] and (config[key] or key != "normalised"):
+      raise UserError(f"config.{key} must contain 'base', which all others are compared with.")
+  if unknown := [row for row in config.normalised if row in methods.HOOKED]:
+    raise UserError(f"config.normalised has '{unknown[0]}', which is for methods alone.")
+  if unknown := [row for row in config.tuned if row in methods.HOOKED]:
+    raise UserError(f"config.tuned has '{unknown[0]}', which is trained at one rate alone.")
+  if not config.rates or min(config.rates) <= 0:
+    raise UserError("config.rates must be positive factors of the learning rate.")
   at_least(config, 1, "seeds", "equivalence.steps")
   for key, known in (
     ("optimizers", ("sgd", "adam")),
@@ -57,26 +65,6 @@ def prepare(config):
 def method_of(config) -> Method:
   """The row's numbers, which may be traced."""
   return Method("", *(config.method[name] for name in NUMBERS))
-
-
-def network(config, classes):
-  """Models a (with batch normalisation) and c of Fig. 1; errors are centred going back."""
-  over = jnp.asarray([*methods.ERROR_AXES.values(), (0, 0, 0, 0)], jnp.float32)
-  axes = over[method_of(config).error_area]
-
-  def after(x):
-    return updates.centre_errors(x, axes) if x.ndim == 4 else x
-
-  hidden = tuple(config.model.hidden)
-  if config.model.batch_norm:
-    hidden = hidden[:1]  # model c has one dense layer more than a
-  return models.CNN(
-    tuple(config.model.channels),
-    hidden,
-    classes,
-    config.model.batch_norm,
-    after=after if config.model.errors else None,
-  )
 
 
 # --- what is done to weights and gradients (eq. 1 - 4) ----------------------------------
@@ -160,10 +148,10 @@ def task_and_numbers(config, operands):
   hidden = len(config.model.hidden[:1] if config.model.batch_norm else config.model.hidden)
   settings = dict(config.sgd if config.optimizer == "sgd" else config.adam)
   settings["name"] = config.optimizer
-  settings["learning_rate"] = settings["learning_rate"] * method.rate
+  settings["learning_rate"] = settings["learning_rate"] * config.rate
   return training.from_config(
     {"train": config.train, "optimizer": settings, "schedule": config.schedule},
-    network(config, operands["classes"].shape[0]),
+    network(config, method_of(config), operands["classes"].shape[0]),
     transform=centre_gradients(method, hidden),
     project=project_weights(method, hidden),
   )
@@ -239,9 +227,9 @@ def equivalence(config, operands):
 
   {optimiser: (networks)} after `equivalence.steps` steps from the same start.
   """
-  config = bind(config, {"model.batch_norm": False, "model.errors": False})
+  config = bind(config, {"model.batch_norm": False, "model.hooks": False})
   hidden = len(config.model.hidden)
-  model = network(config, operands["classes"].shape[0])
+  model = network(config, method_of(config), operands["classes"].shape[0])
   size = config.train.batch_size
   images, labels = (np.asarray(a[: 10 * size]) for a in operands["train"])
 
@@ -285,50 +273,94 @@ def equivalence(config, operands):
 
 # --- the experiment ---------------------------------------------------------------------
 
+NETWORKS = {"plain": False, "batch_norm": True}  # name -> model.batch_norm
 
-def train_rows(config, ctx, operands, name, rows, optimizer, **changes):
-  """{row: results (seeds, …)} of one network and optimiser, one compiled batch."""
-  seeds = ctx.seeds(config)
-  keys = ("seed", *(f"method.{n}" for n in NUMBERS))
-  members = [(seed, *methods.ALL[row][1:]) for row in rows for seed in seeds]
-  found = ctx.members(
-    f"{name} {optimizer}",
+
+def rows_of(config, network):
+  """The rows of a network by how they are trained: {"tuned", "others", "hooks"}."""
+  rows = config.methods if network == "plain" else config.normalised
+  found = {"tuned": [], "others": [], "hooks": []}
+  for row in rows:
+    kind = "tuned" if row in config.tuned else "hooks" if row in methods.HOOKED else "others"
+    found[kind].append(row)
+  return {kind: rows for kind, rows in found.items() if rows}
+
+
+def stage(config, ctx, operands, network, optimizer, kind, rates) -> Stage:
+  """Rows × rates × seeds of one network, optimiser and kind, as one compiled batch."""
+  return Stage(
+    f"{network} {optimizer} {kind}",
     PROGRAM,
     config,
     operands,
-    over={keys: members},
-    set={"optimizer": optimizer, **{k.replace("__", "."): v for k, v in changes.items()}},
-    tolerate_non_finite=True,
+    over={
+      tuple(f"method.{name}" for name in NUMBERS): [
+        methods.ALL[row][1:] for row in rows_of(config, network)[kind]
+      ],
+      "rate": rates,
+      "seed": ctx.seeds(config),
+    },
+    set={
+      "optimizer": optimizer,
+      "model.batch_norm": NETWORKS[network],
+      "model.hooks": kind == "hooks",
+    },
   )
 
-  def part(i):
-    return jax.tree.map(lambda leaf: leaf[i * len(seeds) : (i + 1) * len(seeds)], found)
 
-  return {row: part(i) for i, row in enumerate(rows)}
+def train_network(config, ctx, operands, network, optimizer):
+  """Accuracies of all rows at the rate that is the baseline's best on validation data.
+
+  The tuned rows are trained at every rate.
+
+  Returns:
+    ({row: results (seeds, …)}, {"factors" (rates,), "chosen", "rows": {row: (rates, seeds)}}).
+  """
+  rows = rows_of(config, network)
+
+  def train(kind, rates):
+    described = stage(config, ctx, operands, network, optimizer, kind, rates)
+    results = ctx.members(*described, tolerate_non_finite=True)
+    return {row: _at(i, results) for i, row in enumerate(rows[kind])}
+
+  at_rates = train("tuned", config.rates)
+  chosen = int(at_rates["base"]["validation_accuracy"].mean(1).argmax())
+  found = {row: _at(chosen, at_rates[row]) for row in rows["tuned"]}
+  for kind in [kind for kind in rows if kind != "tuned"]:
+    found |= {row: _at(0, one) for row, one in train(kind, [config.rates[chosen]]).items()}
+  splits = ("validation_accuracy", "test_accuracy")
+  rates = {
+    "factors": np.asarray(config.rates),
+    "chosen": np.asarray(chosen),
+    "rows": {row: {split: at_rates[row][split] for split in splits} for row in rows["tuned"]},
+  }
+  return {row: found[row] for row in methods.ALL if row in found}, rates
+
+
+def _at(i, results):
+  return jax.tree.map(lambda leaf: leaf[i], results)
 
 
 def run(config, ctx):
   """Both networks, both optimisers, all rows and seeds; then the exact control."""
   operands = prepare(config)
+  pairs = [(n, o) for o in config.optimizers for n in NETWORKS if rows_of(config, n)]
+  ctx.compile_ahead(
+    *(
+      stage(config, ctx, operands, *pair, kind, config.rates if kind == "tuned" else [1.0])
+      for pair in pairs
+      for kind in rows_of(config, pair[0])
+    )
+  )
   results = {
     "seeds": np.asarray(ctx.seeds(config)),
     "classes": np.asarray(len(operands["classes"])),
     "plain": {},
     "batch_norm": {},
+    "rates": {"plain": {}, "batch_norm": {}},
   }
-  for optimizer in config.optimizers:
-    results["plain"][optimizer] = train_rows(
-      config, ctx, operands, "plain", config.methods, optimizer, model__errors=True
-    )
-    if config.normalised:
-      results["batch_norm"][optimizer] = train_rows(
-        config,
-        ctx,
-        operands,
-        "batch norm",
-        config.normalised,
-        optimizer,
-        model__batch_norm=True,
-      )
+  for name, optimizer in pairs:
+    found, rates = train_network(config, ctx, operands, name, optimizer)
+    results[name][optimizer], results["rates"][name][optimizer] = found, rates
   results["equivalence"] = ctx.stage("equivalence", equivalence, config, operands)
   return results

@@ -43,6 +43,33 @@ def accuracies(results):
   return fig
 
 
+def rates(results):
+  """Accuracy over the learning rate, of the rows that were trained at several."""
+  networks = [name for name in _NETWORKS if results["rates"].get(name)]
+  fig, axes = plotting.figure(ncols=len(networks), height=2.6, sharey=True, squeeze=False)
+  for ax, network in zip(axes[0], networks, strict=True):
+    for optimizer, found in results["rates"][network].items():
+      for row, style in zip(found["rows"], ("-", "--", ":"), strict=False):
+        values = 100 * found["rows"][row]["test_accuracy"]
+        label = f"{claims.label(row)}, {_NAMES[optimizer]}"
+        ax.plot(
+          found["factors"],
+          values.mean(1),
+          style,
+          marker="o",
+          ms=3,
+          color=_COLOURS[optimizer],
+          label=label,
+        )
+    ax.set_xscale("log", base=2)
+    ax.set_xticks(found["factors"], [f"{f:g}" for f in found["factors"]])
+    ax.set_title(_NETWORKS[network])
+    ax.set_xlabel("factor of the learning rate")
+  axes[0][0].set_ylabel("test accuracy, %")
+  fig.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+  return fig
+
+
 def equivalence(results):
   """Difference between the weights of WC and WC + GC in float64."""
   fig, ax = plotting.figure(width="column", height=2.2)
@@ -63,6 +90,11 @@ FIGURES = (
     "accuracies",
     "Test accuracy of every row, mean and 95 % interval over seeds; dotted: the baselines.",
     accuracies,
+  ),
+  Figure(
+    "rates",
+    "Mean test accuracy over seeds at every learning rate.",
+    rates,
   ),
   Figure(
     "equivalence",

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 NONE, CENTRE, NORMALISE, STANDARDISE, STANDARDISE_SCALED = range(5)
 OFF, GLOBAL, TENSOR, CHANNEL, INSTANCE = range(-1, 4)
+PLAIN, WEIGHT_NORMALISATION, WEIGHT_STANDARDISATION = range(3)
 
 
 class Method(NamedTuple):
@@ -20,7 +21,7 @@ class Method(NamedTuple):
     gradient_area: over which area the gradient's mean is taken, or OFF.
     error_area: over which area the back-propagated error's mean is taken, or OFF.
     fully: 1 where the penultimate dense layer is treated as the convolutions are.
-    rate: factor of the learning rate.
+    parametrisation: PLAIN, or how a kernel depends on what is trained, see `network`.
   """
 
   label: str
@@ -29,7 +30,7 @@ class Method(NamedTuple):
   gradient_area: int = OFF
   error_area: int = OFF
   fully: int = 0
-  rate: float = 1.0
+  parametrisation: int = PLAIN
 
 
 TABLE_3 = {
@@ -57,13 +58,13 @@ TABLE_2 = {
 }
 CONTROLS = {
   "ws_scaled": Method("WS / √fan-in", STANDARDISE_SCALED),
-  "base_slow": Method("baseline, half the rate", rate=0.5),
-  "base_fast": Method("baseline, twice the rate", rate=2.0),
-  "wc_slow": Method("WC, half the rate", CENTRE, rate=0.5),
-  "wc_fast": Method("WC, twice the rate", CENTRE, rate=2.0),
+  "wn_published": Method("WN, learned gain", parametrisation=WEIGHT_NORMALISATION),
+  "ws_published": Method("WS / √fan-in, in forward", parametrisation=WEIGHT_STANDARDISATION),
 }
 ALL = {**TABLE_3, **FULLY, **TABLE_2, **CONTROLS}
 NORMALISED = (*TABLE_3, "wc+gc_fully")  # the rows that Table 3 has with batch normalisation
+# Rows that are for a network without batch normalisation and with `model.hooks`.
+HOOKED = (*(row for row in TABLE_2 if row.startswith("e_")), "wn_published", "ws_published")
 # Axes of a feature map (samples, height, width, channels) that an error's mean runs over.
 ERROR_AXES = {
   GLOBAL: (1, 1, 1, 1),

@@ -11,6 +11,7 @@ from lib import models, updates
 from lib.experiment import UserError, bind
 from lib.experiment import claims as check
 from projects.weight_grad_centralization import claims, experiment, figures, methods
+from projects.weight_grad_centralization.network import ReparametrisedConv
 
 
 def config_of(preset="smoke", **changes):
@@ -75,10 +76,10 @@ def test_fully_adds_the_penultimate_layer_alone(params):
 
 def test_errors_are_centred_on_the_way_back_only(operands):
   """Same logits; the gradients of the layers before are those of the chain rule by hand."""
-  off = config_of(model__errors=True)
-  on = config_of(model__errors=True, **row("e_sample"))
+  off = config_of(model__hooks=True)
+  on = config_of(model__hooks=True, **row("e_sample"))
   x, y = (a[:10] for a in operands["train"])
-  nets = [experiment.network(c, 10) for c in (off, on)]
+  nets = [experiment.network(c, experiment.method_of(c), 10) for c in (off, on)]
   params = models.init(nets[0], jax.random.key(0), x.shape[1:])["params"]
 
   def loss(model):
@@ -118,9 +119,50 @@ def test_errors_are_centred_on_the_way_back_only(operands):
   assert np.abs(difference).max() > 1e-4
 
 
+def test_rivals_as_published(operands):
+  """Effective kernels of both parametrisations, by hand, and gradients through them."""
+  x, _ = (a[:4] for a in operands["train"])
+  conv = {
+    name: ReparametrisedConv(5, (3, 3), which=which, padding=((1, 1), (1, 1)))
+    for name, which in (("plain", 0), ("wn", 1), ("ws", 2))
+  }
+  params = conv["plain"].init(jax.random.key(1), x)["params"]
+  params["bias"] = jnp.arange(5.0)
+  kernel = np.asarray(params["kernel"], float)
+  np.testing.assert_allclose(params["gain"], np.linalg.norm(kernel.reshape(-1, 5), axis=0))
+
+  def by_hand(kernel):
+    y = jax.lax.conv_general_dilated(
+      x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+    return y + params["bias"]
+
+  doubled = params | {"gain": 2 * params["gain"]}
+  centred = kernel - kernel.mean((0, 1, 2))
+  expected = {
+    "plain": (kernel, kernel),
+    "wn": (kernel, 2 * kernel),
+    "ws": (centred / centred.std((0, 1, 2)) / np.sqrt(27),) * 2,
+  }
+  for name, (first, second) in expected.items():
+    for given, wanted in ((params, first), (doubled, second)):
+      found = conv[name].apply({"params": given}, x)
+      np.testing.assert_allclose(found, by_hand(jnp.asarray(wanted, jnp.float32)), atol=2e-5)
+
+  # The output does not depend on the length of V, so that its gradient is orthogonal to V.
+  for name in ("wn", "ws"):
+
+    def total(params, layer=conv[name]):
+      return jnp.sum(jnp.sin(layer.apply({"params": params}, x)))
+
+    slope = jax.grad(total)(params)["kernel"]
+    along = jnp.abs((slope * params["kernel"]).sum((0, 1, 2))).max()
+    assert along < 1e-4 * jnp.abs(slope).max()
+
+
 def test_means_are_zero_after_training_and_rows_are_members(operands):
   """One compiled program over rows: WC keeps the filters' means at zero, the baseline not."""
-  config = config_of(model__errors=True)
+  config = config_of(model__hooks=True)
   names = ("base", "wc", "wc+gc", "ws_scaled")
   columns = {
     f"method.{n}": jnp.asarray([methods.ALL[name][1 + i] for name in names])
@@ -163,8 +205,8 @@ GOOD_ACCURACY = {
   "base": 60, "wn": 55, "wc": 65, "ws": 10, "gc": 62, "ws+gc": 10, "wc+gc": 66,
   "wc_fully": 66, "gc_fully": 63, "wc+gc_fully": 68, "w_global": 63, "w_channel": 64,
   "w_instance": 61, "g_global": 61, "g_channel": 61, "g_instance": 58, "e_global": 50,
-  "e_sample": 45, "e_channel": 47, "e_instance": 40, "ws_scaled": 67, "base_slow": 58,
-  "base_fast": 59, "wc_slow": 63, "wc_fast": 64,
+  "e_sample": 45, "e_channel": 47, "e_instance": 40, "ws_scaled": 67, "wn_published": 61,
+  "ws_published": 62,
 }  # fmt: skip
 
 
@@ -184,6 +226,13 @@ def made_up(good, seeds=6):
     values = (level + rng.uniform(-0.3, 0.3, seeds)) / 100
     return {"test_accuracy": values, "validation_accuracy": values}
 
+  def rates(names):
+    """The middle one of three is best on validation data, for all rows."""
+    scale = np.array([0.8, 1.0, 0.9])[:, None]
+    rows = {n: jax.tree.map(lambda v: scale * v, one(n, "sgd")) for n in names}
+    return {"factors": np.array([1.0, 2.0, 4.0]), "chosen": np.asarray(1), "rows": rows}
+
+  tuned = ("base", "wc", "wc+gc")
   small, large = (1e-14, 0.1) if good else (1e-3, 1e-9)
   return {
     "seeds": np.arange(seeds),
@@ -193,6 +242,7 @@ def made_up(good, seeds=6):
       o: {name: one(name, "batch_norm") for name in methods.NORMALISED}
       for o in ("sgd", "adam")
     },
+    "rates": {n: {o: rates(tuned) for o in ("sgd", "adam")} for n in ("plain", "batch_norm")},
     "equivalence": {
       name: np.full(3, small if name in experiment.LINEAR else large)
       for name in (*experiment.LINEAR, *experiment.NOT_LINEAR)
@@ -213,6 +263,7 @@ def test_what_was_not_run_is_not_tested():
   few = GOOD | {
     "plain": {"sgd": {"base": GOOD["plain"]["sgd"]["base"]}},
     "batch_norm": {},
+    "rates": {"plain": {}, "batch_norm": {}},
     "equivalence": {},
   }
   for claim in claims.CLAIMS:
@@ -236,7 +287,7 @@ def test_metrics_are_numbers():
 
 @pytest.mark.parametrize("figure", figures.FIGURES, ids=lambda figure: figure.name)
 def test_figures_have_labelled_axes(figure):
-  for results in (GOOD, GOOD | {"batch_norm": {}}):
+  for results in (GOOD, GOOD | {"batch_norm": {}, "rates": {"plain": GOOD["rates"]["plain"]}}):
     fig = figure.draw(results)
     assert all(ax.get_xlabel() for ax in fig.axes)
 
@@ -247,6 +298,10 @@ def test_impossible_numbers_are_refused():
     ({"methods": ("wc",)}, "must contain 'base'"),
     ({"optimizers": ("lion",)}, "lion"),
     ({"seeds": 0}, "seeds"),
+    ({"tuned": ("wc",)}, "tuned must contain 'base'"),
+    ({"tuned": ("base", "e_global")}, "at one rate alone"),
+    ({"normalised": ("base", "wn_published")}, "for methods alone"),
+    ({"rates": (0.0, 1.0)}, "positive factors"),
   ):
     with pytest.raises(UserError, match=message):
       experiment.check(config_of(**changes))
