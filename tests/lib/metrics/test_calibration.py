@@ -351,12 +351,18 @@ def test_pairs_of_scores_and_labels_by_hand():
   assert s.shape == h.shape == (9,) and h.sum() == 3
 
 
+def test_lists_and_a_single_example():
+  for name, estimator in ESTIMATORS.items():
+    value = estimator([0.25], [1])
+    np.testing.assert_allclose(value, 0.75, atol=0.01, err_msg=name)
+  found = calibration.confidence(calibration.ece)(SCORES.tolist(), LABELS.tolist())
+  np.testing.assert_allclose(found, calibration.confidence(calibration.ece)(SCORES, LABELS))
+
+
 def test_settings_of_calibration():
   one_bin = {"bins": 1}
   top = calibration.confidence(calibration.ece)(SCORES, LABELS, **one_bin)
-  np.testing.assert_allclose(
-    top, abs(1 - 0.6 + 1 - 0.3 - 0.5 - 0.0 - 0.0 - 0.4) / 3, atol=0.07
-  )
+  np.testing.assert_allclose(top, abs((1 - 0.7) + (0 - 0.6) + (1 - 0.5)) / 3, rtol=1e-6)
   each = calibration.classwise(calibration.ece)(SCORES, LABELS, **one_bin)
   np.testing.assert_allclose(each, (0 + 1 + 1) / 9, atol=1e-6)
   # pooled in one bin: scores and hits both sum to n
