@@ -9,7 +9,7 @@ from configs.typicality_curriculum import get_config
 from lib.data import tables
 from lib.experiment import UserError, bind
 from lib.experiment import claims as check
-from projects.typicality_curriculum import claims, experiment, figures, methods
+from projects.typicality_curriculum import checks, claims, experiment, figures, methods
 from projects.typicality_curriculum import quantities as q
 from tests.conftest import SHARED
 
@@ -249,7 +249,7 @@ def of(scheduler, level, kinds=methods.CURRICULA):
 
 def print_that_agrees(agrees=True):
   found = experiment.printed_tests()
-  for name, p in claims.PRINTED_P.items():
+  for name, p in checks.PRINTED_P.items():
     found[name]["p"] = np.array([1.05, 0.95]) * p * (1 if agrees else 100)
   found["ogd"]["pairs"] = np.full((4, 4), 0.01 if agrees else 0.5)
   if not agrees:
