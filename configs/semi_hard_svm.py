@@ -38,8 +38,8 @@ def get_config(preset="default"):
   """Synthetic signatures of the paper's sizes: 10 targets a population, 5 genuine and 120
   impostor examples for training, 25 and 150 for the test.
 
-  Expect zero training FAR of every semi-hard machine, and no advantage over a standard SVM
-  with its threshold shifted to the same. Some 80 s on two free CPU cores.
+  Expect zero training FAR of every semi-hard machine; whether it helps against a standard SVM
+  depends on the thresholds that are compared. Some 100 s on two free CPU cores.
   """
   config = ConfigDict()
   config.seed = 0  # the first of

@@ -56,7 +56,7 @@ PRESETS = {
 def get_config(preset="default"):
   """All four schedulers beat the baseline, and so does the baseline with as many updates.
 
-  default: 9 tables with 30 splits, about three minutes on two CPU cores. paper: the UCI tables
+  default: 9 tables with 30 splits, two minutes on two CPU cores. paper: the UCI tables
   as csv files with a header and a column "class" in `folder` (not shipped). german: one real
   mixed table, German credit, as `german.csv` in `folder`.
   """

@@ -12,7 +12,8 @@ from ml_collections import ConfigDict
 
 from lib.experiment import rundir
 from lib.experiment.compilation import Compiled
-from lib.experiment.members import Key, compile_members, memory_budget, run_members
+from lib.experiment.cutting import Key, memory_budget
+from lib.experiment.members import compile_members, run_members
 from lib.experiment.processes import Processes, first_given
 from lib.experiment.program import Program, PyTree, bind
 from lib.experiment.progress import Clock, Metrics, Progress

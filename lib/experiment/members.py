@@ -14,18 +14,17 @@ import json
 import pathlib
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
 from absl import logging
-from jax import lax
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 from ml_collections import ConfigDict
 
 from lib import numerics
-from lib.experiment import configs, rundir
+from lib.experiment import configs, cutting, rundir
 from lib.experiment.checkpoint import Checkpoints, plain, plain_shapes, typed
 from lib.experiment.compilation import compiler_options
 from lib.experiment.errors import NonFiniteError, UserError
@@ -33,67 +32,9 @@ from lib.experiment.processes import first_given
 from lib.experiment.program import Program, bind
 
 PyTree = Any
-Key = str | tuple[str, ...]
 _AXIS = "members"
 _CACHE = 2**21  # bytes of state that a group of members should take on a CPU
 _CHUNKS = 20  # compiled chunks in which a batch's steps run, unless the program says
-
-
-class Plan(NamedTuple):
-  """How members are cut; kept on disk, so that a resumed run repeats it exactly."""
-
-  batch: int
-  chunk: int
-
-
-def grid(over: Mapping[Key, Sequence]) -> tuple[dict[str, np.ndarray], tuple[int, ...]]:
-  """Every combination of the values, as flat columns, and the shape of the grid.
-
-  A tuple of keys takes a sequence of tuples and is one axis of the grid.
-
-  >>> columns, shape = grid({"seed": range(2), ("a", "b"): [(1.0, 2.0), (3.0, 4.0)]})
-  >>> columns["seed"].tolist(), columns["b"].tolist(), shape
-  ([0, 0, 1, 1], [2.0, 4.0, 2.0, 4.0], (2, 2))
-  """
-  if not over:
-    raise ValueError("needs at least one axis of members")
-  axes = [list(values) for values in over.values()]
-  shape = tuple(len(values) for values in axes)
-  columns: dict[str, list] = {}
-  for combination in itertools.product(*axes):
-    for key, value in zip(over, combination, strict=True):
-      names, values = (key, value) if isinstance(key, tuple) else ((key,), (value,))
-      for name, one in zip(names, values, strict=True):
-        columns.setdefault(name, []).append(one)
-  return {name: _numbers(name, column) for name, column in columns.items()}, shape
-
-
-def _numbers(name: str, column: list) -> np.ndarray:
-  array = np.asarray(column)
-  if array.dtype.kind in "iu":
-    if array.size and not (array.min() >= -(2**31) and array.max() < 2**31):
-      raise UserError(f"'{name}' has values beyond 32 bits.")
-    return array.astype(np.int32)
-  if array.dtype.kind == "f":
-    return array.astype(np.float32)
-  if array.dtype.kind == "b":
-    return array
-  raise TypeError(f"'{name}' is not numeric, so it cannot be an axis of one program")
-
-
-def memory_budget() -> int:
-  """Bytes that one device's batch may take: 0.8 of an accelerator, half a host's memory.
-
-  The total counts, not what happens to be free, so that the same machine cuts the same way.
-  """
-  device = jax.local_devices()[0]
-  stats = device.memory_stats() if device.platform != "cpu" else None
-  if stats and "bytes_limit" in stats:
-    return int(0.8 * stats["bytes_limit"])
-  import os
-
-  total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-  return int(0.5 * total / jax.local_device_count())
 
 
 def run_members(
@@ -102,7 +43,7 @@ def run_members(
   program: Program,
   config: ConfigDict,
   operands: PyTree,
-  over: Mapping[Key, Sequence],
+  over: Mapping[cutting.Key, Sequence],
   *,
   batch: int | None = None,
   tolerate_non_finite: bool = False,
@@ -128,7 +69,7 @@ def run_members(
     UserError: the disk is full, an operand holds a NaN, or one member alone does not fit
       the device's memory.
   """
-  columns, shape = grid(over)
+  columns, shape = cutting.grid(over)
   _refuse_nan(name, operands)
   count = int(np.prod(shape))
   batches = _Batches(ctx, name, program, config, operands, columns, count, batch or count)
@@ -155,7 +96,7 @@ def compile_members(
   ctx, name: str, program: Program, config: ConfigDict, operands, over, batch=None
 ) -> None:
   """Compiles what `run_members` with these arguments would."""
-  columns, shape = grid(over)
+  columns, shape = cutting.grid(over)
   count = int(np.prod(shape))
   batches = _Batches(ctx, name, program, config, operands, columns, count, batch or count)
   for function, length in (("init", 0), ("advance", batches.plan.chunk), ("finish", 0)):
@@ -172,7 +113,7 @@ class _Batches:
     self.config, self.columns, self.count, self.batch = config, columns, count, batch
     self.directory = pathlib.Path(ctx.stage_directory(name))
     self.steps = program.steps(config)
-    self.shares = _deal(batch, ctx.devices)
+    self.shares = cutting.deal(batch, ctx.devices)
     self.devices = sum(self.shares)  # of all processes
     own = jax.local_devices()[: self.shares[self.processes.index]]
     self.mesh = Mesh(np.array(own), (_AXIS,))
@@ -181,17 +122,17 @@ class _Batches:
     self.signature = self._signature()
     kept = self.processes.agree(self.name, self._load_plan())
     # The plan of process 0, should the others' devices lead them to another one.
-    self.plan = Plan(*(kept or self.processes.agree(self.name, self._make_plan())))
+    self.plan = cutting.Plan(*(kept or self.processes.agree(self.name, self._make_plan())))
     self._store_plan()
 
   # --- the plan
 
-  def _load_plan(self) -> Plan | None:
+  def _load_plan(self) -> cutting.Plan | None:
     """The plan of an earlier attempt, unless it was for other devices."""
     if not self.processes.writer:
       return None
     try:
-      plan = Plan(**json.loads((self.directory / "plan.json").read_text("utf-8")))
+      plan = cutting.Plan(**json.loads((self.directory / "plan.json").read_text("utf-8")))
     except (OSError, ValueError, TypeError):
       return None
     return None if plan.batch % self.devices else plan
@@ -201,10 +142,12 @@ class _Batches:
       text = json.dumps(self.plan._asdict()).encode()
       rundir.write_whole(self.directory / "plan.json", lambda file: file.write(text))
 
-  def _make_plan(self) -> Plan:
+  def _make_plan(self) -> cutting.Plan:
     """The largest batch whose compiled program fits the budget, evened out."""
     chunk = self.program.chunk or max(1, self.steps // _CHUNKS)
-    self.plan = Plan(_up(self.batch, self.devices), min(chunk, max(1, self.steps)))
+    self.plan = cutting.Plan(
+      cutting.round_up(self.batch, self.devices), min(chunk, max(1, self.steps))
+    )
     budget = self.ctx.memory_budget * self.devices
     for _ in range(8):
       needed = self._memory_or_too_much()
@@ -212,9 +155,9 @@ class _Batches:
         break
       batch = max(self.devices, int(self.plan.batch * budget / needed))
       batches = -(-self.batch // batch)
-      batch = _up(-(-self.batch // batches), self.devices)
+      batch = cutting.round_up(-(-self.batch // batches), self.devices)
       self.plan = self.plan._replace(batch=min(batch, self.plan.batch - 1))
-      self.plan = self.plan._replace(batch=_down(self.plan.batch, self.devices))
+      self.plan = self.plan._replace(batch=cutting.round_down(self.plan.batch, self.devices))
     if needed > budget:
       logging.warning(
         "%s: one batch needs %.2g GiB, more than the budget of %.2g GiB",
@@ -263,7 +206,7 @@ class _Batches:
         ) from error
 
     self.processes.agree(self.name, None, check)
-    batch = max(self.devices, _down(self.plan.batch // 2, self.devices))
+    batch = max(self.devices, cutting.round_down(self.plan.batch // 2, self.devices))
     logging.warning("%s: out of memory; going on in batches of %d", self.name, batch)
     self.plan = self.plan._replace(batch=batch)
     self._store_plan()
@@ -292,11 +235,11 @@ class _Batches:
       "finish": (finish, 2, ()),
     }[name]
     if in_turn:
-      batched = _one_by_one(function)
+      batched = cutting.one_by_one(function)
     else:
       batched = jax.vmap(function, in_axes=(0, None, *[0] * mapped))
     if name == "advance" and not in_turn:
-      batched = _in_groups(batched, self._group())
+      batched = cutting.in_groups(batched, self._group())
     if self.mesh.size > 1:
       batched = jax.shard_map(
         batched,
@@ -314,7 +257,7 @@ class _Batches:
       return device
     leaves = jax.tree.leaves(self._compiled("init")[1])
     state = sum(x.size * x.dtype.itemsize for x in leaves) / (device * self.mesh.size)
-    return _nearest_divisor(device, _CACHE / max(state, 1))
+    return cutting.nearest_divisor(device, _CACHE / max(state, 1))
 
   def _signature(self):
     """What a compiled function depends on, but for the batch and the length."""
@@ -551,41 +494,6 @@ class _Batches:
     return None
 
 
-def _deal(count: int, devices: Sequence[int]) -> list[int]:
-  """How many of each process's devices share so many members: evenly, one at least.
-
-  >>> _deal(5, [4, 4]), _deal(1, [4, 4]), _deal(100, [4, 2])
-  ([3, 2], [1, 1], [4, 2])
-  """
-  used = [1] * len(devices)
-  for _ in range(min(count, sum(devices)) - len(devices)):
-    free = [i for i, number in enumerate(devices) if used[i] < number]
-    used[min(free, key=lambda i: used[i])] += 1
-  return used
-
-
-def _one_by_one(function: Callable) -> Callable:
-  """`function(value, operands, *state)` of each member, in a loop."""
-
-  def run(values, operands, *state):
-    return lax.map(lambda one: function(one[0], operands, *one[1:]), (values, *state))
-
-  return run
-
-
-def _in_groups(batched: Callable, group: int) -> Callable:
-  """`batched(values, operands, state)`, one group of members after the other."""
-
-  def run(values, operands, state):
-    if group == len(jax.tree.leaves(values)[0]):
-      return batched(values, operands, state)
-    groups = jax.tree.map(lambda x: x.reshape(-1, group, *x.shape[1:]), (values, state))
-    out = lax.map(lambda one: batched(one[0], operands, one[1]), groups)
-    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), out)
-
-  return run
-
-
 def _out_of_memory(error: Exception) -> bool:
   """Whether memory ran out: accelerators, compilers, the CPU and NumPy say it differently."""
   words = ("RESOURCE_EXHAUSTED", "Out of memory")
@@ -607,12 +515,6 @@ def _refuse_nan(name: str, operands: PyTree) -> None:
       )
 
 
-def _nearest_divisor(count: int, target: float) -> int:
-  """The divisor of `count` whose ratio to the target is nearest to one."""
-  divisors = [d for d in range(1, count + 1) if count % d == 0]
-  return min(divisors, key=lambda d: max(d / target, target / d))
-
-
 def _join(history: list) -> Any:
   if len(history) > 1:
     history[:] = [jax.tree.map(lambda *parts: np.concatenate(parts, 1), *history)]
@@ -626,11 +528,3 @@ def _shapes(tree: PyTree, sharding=None) -> PyTree:
     )
 
   return jax.tree.map(shape, tree)
-
-
-def _up(count: int, multiple: int) -> int:
-  return -(-count // multiple) * multiple
-
-
-def _down(count: int, multiple: int) -> int:
-  return max(multiple, count // multiple * multiple)

@@ -23,9 +23,10 @@ decision(machine, k_cross)                          # (n, m) kernel of training 
 
 Reference: *Semi-hard margin support vector machines for personal authentication with an aerial
 signature motion* (ICANN 2021). Departures from the print: the dual of SH-SVM has the factor ½
-that eq. 10 lacks; SH-SVDD has one margin for both classes, as its eqs. 27, 31 and 32 want,
-where eq. 26 has −y_i for −1 (`printed=True` gives the dual as printed, of spheres without a
-margin); the matrix of SH-TWSVM, of rank at most that of A, gets a ridge.
+that eq. 10 lacks; SH-SVDD has a margin, ‖φ_i − a‖² = R² − y_i of support vectors without
+slack, as the sentence before eq. 32 wants it, where eq. 26 has −y_i for −1 (`printed=True`
+gives the dual of eq. 33, which with the radius of eq. 32 is that of spheres without a margin);
+the matrix of SH-TWSVM, of rank at most that of A, gets a ridge.
 """
 
 from __future__ import annotations
@@ -112,7 +113,8 @@ def sphere_dual(
   """max Σ α_i (1 + y_i K_ii) − Σ_ij α_i α_j y_i y_j (K_ij + δ_ij ridge_i/2), α·y = 1.
 
   Eq. 33-35, but for the 1, which the print leaves out and so does `printed`: both classes then
-  have the boundary R² and there is no margin. Other arguments as in `margin_dual`.
+  have the boundary R² and there is no margin (`sphere_machine` with `margin=0`). Other
+  arguments as in `margin_dual`.
   """
   p = 2 * jnp.outer(y, y) * k + jnp.diag(ridge)
   q = -y * jnp.diag(k) - (0.0 if printed else 1.0)
@@ -122,10 +124,11 @@ def sphere_dual(
 def sphere_machine(
   k, y, ridge, alpha, where: Array | None = None, margin: float = 1.0
 ) -> Machine:
-  """R² = mean over support vectors of d_i² + margin y_i − ridge_i α_i y_i (eq. 32).
+  """R² = mean over support vectors of d_i² + margin y_i − ridge_i α_i y_i.
 
-  D(x) = R² − ‖φ(x) − a‖² with a = Σ α_i y_i φ_i (eq. 36). `margin` is 1; of the printed dual
-  it has to be 0. Together with 1 the printed dual accepts impostors that it was trained on.
+  D(x) = R² − ‖φ(x) − a‖² with a = Σ α_i y_i φ_i (eq. 36). `margin` is 1, d_i² = R² − y_i
+  without slack; eq. 32 has no y_i, which is 0 and belongs to the printed dual. Together with 1
+  that dual accepts impostors that it was trained on.
   """
   centre = alpha * y
   product = k @ centre

@@ -103,7 +103,13 @@ def _place(index) -> str:
   return ", ".join(str(int(i)) for i in index)
 
 
+def _array(x):
+  """Lists as arrays; what is an array stays what it is."""
+  return x if hasattr(x, "shape") else np.asarray(x)
+
+
 def _checked(s, h) -> Pairs:
+  s, h = _array(s), _array(h)
   chex.assert_equal_shape([s, h])
   if s.shape[-1] < 1:
     raise ValueError("needs at least one pair")
@@ -116,12 +122,14 @@ def _checked(s, h) -> Pairs:
 
 def confidence_pairs(scores: jax.Array, labels: jax.Array) -> Pairs:
   """s = max_c S_c, h = [y = argmax_c S_c]; (…, n, C), (…, n) -> (…, n)."""
+  scores, labels = _array(scores), _array(labels)
   check_scores(scores, labels)
   return Pairs(scores.max(-1), (scores.argmax(-1) == labels).astype(scores.dtype))
 
 
 def class_pairs(scores: jax.Array, labels: jax.Array) -> Pairs:
   """s = S_c, h = [y = c] for every class: (…, n, C), (…, n) -> (…, C, n)."""
+  scores, labels = _array(scores), _array(labels)
   check_scores(scores, labels)
   hits = jax.nn.one_hot(labels, scores.shape[-1], dtype=scores.dtype)
   return Pairs(jnp.swapaxes(jnp.asarray(scores), -1, -2), jnp.swapaxes(hits, -1, -2))

@@ -60,13 +60,15 @@ def silverman(x: jax.Array, factor: float = (4 / 3) ** 0.2) -> jax.Array:
   alone counts.
 
   Args:
-    x: (…, n) samples, n ≥ 2.
+    x: (…, n) samples.
     factor: a number.
 
   Returns:
-    (…) bandwidths; 0 where all samples are equal.
+    (…) bandwidths; 0 where all samples are equal, as one is.
   """
   n = x.shape[-1]
+  if n < 2:
+    return jnp.zeros(x.shape[:-1], x.dtype)
   x = jnp.sort(x, -1)
 
   def quantile(q):  # linear interpolation, as in NumPy
@@ -80,7 +82,7 @@ def silverman(x: jax.Array, factor: float = (4 / 3) ** 0.2) -> jax.Array:
 
 
 def normal_reference(x: jax.Array) -> jax.Array:
-  """h = 1.06 std n^(−1/5): the rule of Zhang et al. (ICML 2020); (…, n) -> (…)."""
+  """h = 1.06 std n^(−1/5): the rule of Zhang et al. (ICML 2020); (…, n ≥ 2) -> (…)."""
   return 1.06 * jnp.std(x, -1, ddof=1) * x.shape[-1] ** -0.2
 
 

@@ -23,7 +23,8 @@ Array = jax.Array
 
 
 # Steps without a better `kkt_error`: far starts need many, but near the end there is rounding.
-_PATIENCE, _NEAR, _PATIENCE_NEAR = 25, 1e-7, 4
+_PATIENCE, _NEAR, _PATIENCE_NEAR = 60, 1e-7, 4
+_CIRCLES = 20  # after so many of them steps are not Mehrotra's
 
 
 class Solution(NamedTuple):
@@ -51,9 +52,9 @@ class _State(NamedTuple):
   y: Array
   z: Array
   v: Array
-  error: Array
   steps: Array
-  stuck: Array  # steps without progress
+  best: tuple[Array, ...]  # x, y, z, v and error of the smallest error so far
+  stuck: Array  # steps without a better one
 
 
 def kkt_error(p, q, a, b, upper, x, y, z, v) -> Array:
@@ -61,18 +62,20 @@ def kkt_error(p, q, a, b, upper, x, y, z, v) -> Array:
 
   The largest of three: the gradient P x + q − a y − z + v over the largest term in it, a·x − b
   over the largest a_i x_i or b, and the duality gap x·z + (u − x)·v over the objective's
-  terms, or max q²/max P_ii where they are smaller (a minimiser of 0). x, z, v and u − x are
-  taken to be non-negative.
+  terms, or max q²/max P_ii where they are smaller (a minimiser of 0; there a·x − b counts over
+  10⁻¹⁰ max a_i max q/max P_ii at least). x, z, v and u − x are taken to be non-negative.
   """
   px = p @ x
   gradient = px + q - a * y - z + v
   terms = jnp.stack([jnp.abs(term).max() for term in (px, q, a * y, z, v)])
   stationarity = jnp.abs(gradient).max() / jnp.maximum(terms.max(), 1e-300)
   size = jnp.maximum(jnp.abs(a * x).max(), jnp.abs(b))
+  curvature = jnp.diag(p).max()
+  usual = jnp.where(curvature > 0, jnp.abs(q).max() / curvature, 0.0)  # of x
+  size = jnp.maximum(size, 1e-10 * usual * jnp.abs(a).max())
   equality = jnp.abs(a @ x - b) / jnp.maximum(size, 1e-300)
   slack = jnp.where(jnp.isinf(upper), 0.0, upper - x)
   gap = x @ z + slack @ v
-  curvature = jnp.diag(p).max()
   scale = jnp.where(curvature > 0, jnp.max(q**2) / curvature, 0.0)
   terms = jnp.stack([jnp.abs(x @ px) / 2, jnp.abs(q) @ x, scale])
   gap /= jnp.maximum(terms.max(), 1e-300)
@@ -93,8 +96,9 @@ def solve_qp(
 
   Primal-dual interior point steps with Mehrotra's predictor and corrector (SIAM Journal on
   Optimization 2, 1992): each is a Cholesky factorisation of P + diag(z/x + v/(u − x)). It ends
-  when `kkt_error` is below the tolerance, or no longer falls. P may be singular: the minimiser
-  is then one of several, but P x, and with it all that a kernel machine predicts, is unique.
+  when `kkt_error` is below the tolerance, or no longer falls, and gives its best point. P may
+  be singular: the minimiser is then one of several, but P x, and with it all that a kernel
+  machine predicts, is unique.
 
   Can be jitted and vmapped over any arguments; on a CPU the problems of a batch are solved one
   after the other, each with as many steps as it needs. Meant for float64 (call it within
@@ -170,7 +174,7 @@ def _solve_one(p, q, a, b, upper, tolerance, steps):
     return jnp.min(jnp.where(change < 0, -value / change, jnp.inf), initial=1.0)
 
   def body(state):
-    x, y, z, v, error, number, stuck = state
+    x, y, z, v, number, best, stuck = state
     w = slack_of(x)
     gradient = p @ x + q - a * y - z + v
     short = b - a @ x
@@ -198,29 +202,36 @@ def _solve_one(p, q, a, b, upper, tolerance, steps):
       return x @ z + jnp.where(bounded, upper - x, 0.0) @ v
 
     mean = gap(x, z, v) / count
-    dx, dy, dz, dv = direction(-x * z, -w * v)
+    dx, _, dz, dv = direction(-x * z, -w * v)
     t = room(dx, dz, dv)
     centring = (gap(x + t * dx, z + t * dz, v + t * dv) / count / mean) ** 3
     target = centring * mean
-    dx, dy, dz, dv = direction(target - x * z - dx * dz, target - w * v + dx * dv)
-    t = 0.995 * room(dx, dz, dv)
-    new = x + t * dx, y + t * dy, z + t * dz, v + t * dv
+    # The corrector can go in circles (Cartis, Applied Numerical Mathematics 59, 2009): after
+    # many steps without progress plain ones are taken, towards products of half the mean.
+    step = lax.cond(
+      stuck < _CIRCLES,
+      lambda: direction(target - x * z - dx * dz, target - w * v + dx * dv),
+      lambda: direction(0.5 * mean - x * z, 0.5 * mean - w * v),
+    )
+    t = 0.995 * room(step[0], *step[2:])
+    new = tuple(value + t * change for value, change in zip((x, y, z, v), step, strict=True))
     found = kkt_error(p, q, a, b, upper, *new)
-    stuck = jnp.where(found < 0.9 * error, 0, stuck + 1)
+    stuck = jnp.where(found < 0.9 * best[-1], 0, stuck + 1)
+    best = jax.tree.map(lambda a, b: jnp.where(found < best[-1], a, b), (*new, found), best)
     usable = jnp.isfinite(found)
     kept = jax.tree.map(lambda one, other: jnp.where(usable, one, other), new, state[:4])
-    error = jnp.where(usable, found, error)
     stuck = jnp.where(usable, stuck, _PATIENCE)
-    return _State(*kept, error, number + 1, stuck)
+    return _State(*kept, number + 1, best, stuck)
 
   def unfinished(state):
-    patience = jnp.where(state.error < _NEAR, _PATIENCE_NEAR, _PATIENCE)
-    return (state.error > tolerance) & (state.steps < steps) & (state.stuck < patience)
+    patience = jnp.where(state.best[-1] < _NEAR, _PATIENCE_NEAR, _PATIENCE)
+    return (state.best[-1] > tolerance) & (state.steps < steps) & (state.stuck < patience)
 
   begin = start()
-  error = kkt_error(p, q, a, b, upper, *begin)
-  state = _State(*begin, error, jnp.asarray(0, jnp.int32), jnp.asarray(0, jnp.int32))
-  return tuple(lax.while_loop(unfinished, body, state)[:6])
+  none = jnp.asarray(0, jnp.int32)
+  state = _State(*begin, none, (*begin, kkt_error(p, q, a, b, upper, *begin)), none)
+  end = lax.while_loop(unfinished, body, state)
+  return *end.best, end.steps
 
 
 _solve = one_at_a_time(_solve_one)

@@ -7,6 +7,7 @@ from lib.robustness.attacks import bim, difference_of_logits_ratio, fgsm, pgd
 from lib.robustness.balls import project, project_l2, project_linf, project_perturbation
 from lib.robustness.jacobians import (
   centre_outputs,
+  input_projected_squared_norms,
   jacobian,
   largest_eigenvalue,
   off_diagonal,
@@ -35,6 +36,7 @@ __all__ = [
   "difference_of_logits_ratio",
   "evasion_rate",
   "fgsm",
+  "input_projected_squared_norms",
   "jacobian",
   "largest_eigenvalue",
   "off_diagonal",

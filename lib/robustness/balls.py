@@ -2,7 +2,8 @@
 
 A perturbed input is a float32 number, and x + ε is rounded: the nearest float to x + ε can lie
 outside of the ball. What these functions return lies inside in the exact sense, every
-|x'_i − x_i| ≤ ε (or ‖x' − x‖₂ ≤ ε) as real numbers and low ≤ x'_i ≤ high.
+|x'_i − x_i| ≤ ε (or ‖x' − x‖₂ ≤ ε) as real numbers and low ≤ x'_i ≤ high. The Euclidean ones
+promise that for float32 and float64, not for half precision.
 """
 
 from __future__ import annotations

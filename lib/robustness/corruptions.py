@@ -4,7 +4,7 @@ Hendrycks and Dietterich (2019), *Benchmarking neural network robustness to comm
 and perturbations*. The constants of severities 1 to 5 are those of the authors' program for
 32 × 32 images; lengths in pixels are not scaled to other sizes. Kernels and random fields are
 written anew, so that single pixels differ from the published files. Left out: frost (needs
-photographs), snow and spatter (need ImageMagick and OpenCV).
+photographs) and spatter (needs OpenCV's edges and distances).
 
     corrupted = corruptions.corrupt("fog", key, images, severity=3)
 
@@ -121,14 +121,18 @@ def glass_blur(key, x, sigma, reach, rounds):
 def motion_blur(key, x, radius, sigma):
   """A one-sided Gaussian streak of `radius` pixels at an angle within ±45°."""
   angle = jax.random.uniform(key, (len(x),), minval=-math.pi / 4, maxval=math.pi / 4)
+  return _filter(x, _streaks(angle, radius, sigma))
+
+
+def _streaks(angle, radius, sigma):
+  """Kernels (n, 2 radius + 1, 2 radius + 1) of streaks at angles (n,), 0 along a row."""
   t = jnp.arange(radius + 1)
   weights = jnp.exp(-0.5 * (t / sigma) ** 2)
   axis = jnp.arange(-radius, radius + 1)
   # Every point of the streak is shared between the four pixels around it.
   hat = lambda position: jnp.maximum(0, 1 - jnp.abs(position[..., None] - axis))  # noqa: E731
   rows, columns = hat(t * jnp.sin(angle)[:, None]), hat(t * jnp.cos(angle)[:, None])
-  kernels = jnp.einsum("t,ntr,ntc->nrc", weights / weights.sum(), rows, columns)
-  return _filter(x, kernels)
+  return jnp.einsum("t,ntr,ntc->nrc", weights / weights.sum(), rows, columns)
 
 
 def _sample(x, rows, columns):
@@ -194,6 +198,28 @@ def fog(key, x, amount, decay):
   field = plasma(key, len(x), max(x.shape[1:3]), decay)[:, : x.shape[1], : x.shape[2], None]
   largest = x.max((1, 2, 3), keepdims=True)
   return (x + amount * field) * largest / (largest + amount)
+
+
+def snow(key, x, mean, deviation, zoom, least, radius, sigma, kept):
+  """Flakes on a paler image, p x + (1 − p) max(x, 1.5 grey + 0.5) with p = `kept`.
+
+  They are N(mean, deviation²) noise, magnified, cut off below `least` and streaked within ±45°
+  of the vertical, once as they are and once turned by 180°.
+  """
+  noise_key, angle_key = jax.random.split(key)
+  n, (height, width) = len(x), x.shape[1:3]
+  rows, columns = (
+    (place - (size - 1) / 2) / zoom + (size - 1) / 2
+    for place, size in zip(_grid(x), (height, width), strict=True)
+  )
+  noise = mean + deviation * jax.random.normal(noise_key, (n, height, width, 1))
+  noise = _sample(noise, rows, columns)
+  angle = jax.random.uniform(angle_key, (n,), minval=math.pi / 4, maxval=3 * math.pi / 4)
+  flakes = jnp.where(noise < least, 0.0, jnp.minimum(noise, 1.0))
+  flakes = _filter(flakes, _streaks(angle, radius, sigma))
+  grey = x if x.shape[-1] == 1 else (x @ _YCC[0])[..., None]
+  x = kept * x + (1 - kept) * jnp.maximum(x, 1.5 * grey + 0.5)
+  return x + flakes + flakes[:, ::-1, ::-1]
 
 
 def rgb_to_hsv(x):
@@ -376,6 +402,16 @@ FAMILIES: dict[str, tuple[Callable, tuple[tuple, ...]]] = {  # constants of seve
   ),
   "motion_blur": (motion_blur, ((6, 1), (6, 1.5), (6, 2), (8, 2), (9, 2.5))),
   "zoom_blur": (zoom_blur, ((1.06,), (1.11,), (1.16,), (1.21,), (1.26,))),
+  "snow": (
+    snow,
+    (
+      (0.1, 0.2, 1, 0.6, 8, 3, 0.95),
+      (0.1, 0.2, 1, 0.5, 10, 4, 0.9),
+      (0.15, 0.3, 1.75, 0.55, 10, 4, 0.9),
+      (0.25, 0.3, 2.25, 0.6, 12, 6, 0.85),
+      (0.3, 0.3, 1.25, 0.65, 14, 12, 0.8),
+    ),
+  ),
   "fog": (fog, ((0.2, 3), (0.5, 3), (0.75, 2.5), (1, 2), (1.5, 1.75))),
   "brightness": (brightness, ((0.05,), (0.1,), (0.15,), (0.2,), (0.3,))),
   "saturate": (saturate, ((0.3, 0), (0.1, 0), (1.5, 0), (2, 0.1), (2.5, 0.2))),

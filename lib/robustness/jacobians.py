@@ -130,14 +130,18 @@ def off_diagonal(matrix: jax.Array) -> jax.Array:
 def largest_eigenvalue(jacobians: jax.Array, steps: int = 50) -> jax.Array:
   """λ_max(Σ_i J_iᵀ J_i) = ‖stacked Jacobian‖₂² by the power iteration, (n, d, …) -> ().
 
-  The most that a δ of unit length can move the linearised outputs, Σ_i ‖J_i δ‖².
+  The most that a δ of unit length can move the linearised outputs, Σ_i ‖J_i δ‖². 0 for zeros.
   """
   rows = jacobians.reshape(-1, jacobians[0, 0].size)
 
-  def body(_, v):
-    v = rows.T @ (rows @ v)
-    return v / jnp.linalg.norm(v)
+  def unit(v):
+    length = jnp.linalg.norm(v)
+    return v / jnp.where(length > 0, length, 1.0)
 
-  # Column sums of squares are no eigenvector's null space for a matrix with any entries.
-  v = jax.lax.fori_loop(0, steps, body, jnp.sum(rows, 0) + jnp.sqrt(jnp.sum(rows**2, 0)))
-  return jnp.sum(jnp.square(rows @ v)) / jnp.sum(jnp.square(v))
+  # Sums and lengths of the columns are a good start, but in symmetric cases orthogonal to what
+  # is sought (outputs less their mean have sums of 0): a little noise is not.
+  lengths = jnp.sqrt(jnp.sum(rows**2, 0))
+  noise = 1e-3 * jax.random.normal(jax.random.key(0), lengths.shape, rows.dtype)
+  start = jnp.sum(rows, 0) + lengths * (1 + noise)
+  v = jax.lax.fori_loop(0, steps, lambda _, v: unit(rows.T @ (rows @ v)), unit(start))
+  return jnp.sum(jnp.square(rows @ v))

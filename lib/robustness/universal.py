@@ -22,7 +22,11 @@ Logits = Callable[[jax.Array], jax.Array]
 
 
 def perturb(x, delta, low=0.0, high=1.0) -> jax.Array:
-  """clip(x + δ), within the pixel range; x (n, …), δ (…)."""
+  """clip(x + δ), within the pixel range; x (n, …), δ (…).
+
+  δ is in its ball exactly, the rounded sum may be half a unit in its last place off;
+  `balls.project_linf(perturb(x, δ), x, ε)` takes that back.
+  """
   return jnp.clip(x + delta, low, high)
 
 

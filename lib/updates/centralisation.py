@@ -50,10 +50,15 @@ def centre(kernel: jax.Array, area: str = "tensor") -> jax.Array:
   return kernel - kernel.mean(axes(area, kernel.ndim), keepdims=True)
 
 
+def _root(x):
+  """√x, and 1 with a gradient of 0 where x is 0."""
+  return jnp.sqrt(jnp.where(x > 0, x, 1.0))
+
+
 def normalise(kernel: jax.Array, length: float = 1.0) -> jax.Array:
   """k W_j / ‖W_j‖ for every filter: eq. 1."""
-  norm = jnp.sqrt(jnp.sum(jnp.square(kernel), axes("tensor", kernel.ndim), keepdims=True))
-  return kernel * length / jnp.where(norm > 0, norm, 1.0)
+  square = jnp.sum(jnp.square(kernel), axes("tensor", kernel.ndim), keepdims=True)
+  return kernel * length / _root(square)
 
 
 def standardise(kernel: jax.Array, scaled: bool = False) -> jax.Array:
@@ -65,8 +70,9 @@ def standardise(kernel: jax.Array, scaled: bool = False) -> jax.Array:
   """
   fan_in = math.prod(kernel.shape[:-1])
   centred = centre(kernel)
-  std = jnp.sqrt(jnp.mean(jnp.square(centred), axes("tensor", kernel.ndim), keepdims=True))
-  found = centred / jnp.where(std > 0, std, 1.0)
+  found = centred / _root(
+    jnp.mean(jnp.square(centred), axes("tensor", kernel.ndim), keepdims=True)
+  )
   return found / fan_in**0.5 if scaled else found
 
 

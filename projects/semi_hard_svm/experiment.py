@@ -23,13 +23,15 @@ from lib.models import mahalanobis
 # The standard SVM (slack on both classes), one with impostors a hundred times as costly (the
 # semi-hard SVM is the limit), and the paper's.
 MARGINS = ("svm", "weighted", "sh_svm")
-# The sphere; that of the dual as printed, with a radius that belongs to it; and with eq. 32's.
+# The sphere; eq. 32 and 33 as printed, without a margin; and the dual of eq. 33 with a margin
+# in the radius, as the sentence before eq. 32 has it.
 SPHERES = ("sh_svdd", "printed_svdd", "mixed_svdd")
 WEIGHT = 100.0
 TOLERANCE = 1e-12  # of the quadratic programs: R² is large beside the margin of 1
-# Of D(x): 0; where no training impostor is accepted any more (raised from 0, never lowered);
-# half way and at the margin of impostors; and what the dual printed as eq. 10 amounts to.
-THRESHOLDS = ("zero", "shifted", "half", "margin", "printed")
+# Of D(x): 0; raised from 0, never lowered, to where no training impostor is accepted any more;
+# half way to the margin of impostors; the least that accepts no training impostor, which is
+# that margin, −1, for semi-hard machines; and what the dual printed as eq. 10 amounts to.
+THRESHOLDS = ("zero", "shifted", "half", "least", "printed")
 
 
 def check(config):
@@ -42,7 +44,12 @@ def check(config):
     raise UserError(f"folds is {config.folds}: give 2 to genuine.train.")
   if not config.difficulty >= 0 or not 0 <= config.copied < 1:
     raise UserError("needs difficulty >= 0 and 0 <= copied < 1.")
-  if not config.lams or min(config.lams) <= 0 or min(config.banana.lams) <= 0:
+  if not (config.shrinkage > 0 and config.banana.gamma > 0):
+    raise UserError("shrinkage and banana.gamma have to be positive.")
+  for key in ("kernels", "lams"):
+    if not config[key]:
+      raise UserError(f"{key} is empty: name at least one.")
+  if not all(0 < lam < np.inf for lam in (*config.lams, *config.banana.lams)):
     raise UserError("lams and banana.lams have to be positive numbers.")
   if config.banana.lam not in config.banana.lams:
     raise UserError(f"banana.lams must contain banana.lam, {config.banana.lam}.")
@@ -61,21 +68,27 @@ def kernel(name):
       return lambda x1, x2, unit: kernels.linear_kernel(x1, x2) / x1.shape[1]
     if kind == "poly":
       degree = int(number)
+      if degree < 1:
+        raise ValueError
       return lambda x1, x2, unit: (kernels.linear_kernel(x1, x2) / x1.shape[1] + 1) ** degree
     if kind == "rbf":
       gamma = float(number)
+      if not 0 < gamma < np.inf:
+        raise ValueError
       return lambda x1, x2, unit: kernels.rbf_kernel(x1, x2, gamma * unit)
   except ValueError:
     pass
-  raise UserError(f"kernels has '{name}'; give linear, poly:DEGREE or rbf:GAMMA.")
+  raise UserError(
+    f"kernels has '{name}'; give linear, poly:DEGREE (1, 2, …) or rbf:GAMMA (positive)."
+  )
 
 
 # --- all machines of one kernel -----------------------------------------------------------
 
 
-def rows(lams, printed=False):
+def rows(lams):
   """(machine, λ) in the order of `fit`; the twin machine has no λ (0)."""
-  names = (*MARGINS, *(SPHERES if printed else SPHERES[:1]))
+  names = (*MARGINS, *SPHERES)
   return [(name, lam) for name in names for lam in lams] + [("sh_twsvm", 0.0)]
 
 
@@ -86,7 +99,7 @@ def ridges(name, y, lams):
   return (genuine + impostors * (1 - genuine)) / jnp.asarray(lams)[:, None]
 
 
-def fit(k, y, lams, where, printed=False):
+def fit(k, y, lams, where):
   """Every machine of one kernel: (machines stacked over `rows`, −mean y of supports, errors).
 
   All duals go through one batch of quadratic programs.
@@ -99,7 +112,7 @@ def fit(k, y, lams, where, printed=False):
 
   twin = jax.tree.map(lambda leaf: leaf[None], machines.twin_dual(k, y, where))
   duals = [jax.vmap(lambda r: machines.margin_dual(k, y, r, where))(margin), spheres(False)]
-  duals += [spheres(True)] * printed + [twin]
+  duals += [spheres(True), twin]
   stacked = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *duals)
   found = jax.vmap(lambda dual: numerics.solve_qp(*dual, tolerance=TOLERANCE))(stacked)
   parts = jnp.split(found.x, np.cumsum([len(dual.q) for dual in duals])[:-1])
@@ -115,10 +128,9 @@ def fit(k, y, lams, where, printed=False):
   ]
   support = (found.x > machines.SUPPORT * found.x.max(1, keepdims=True)) & where
   mean, error = jnp.sum(jnp.where(support, y, 0.0), 1) / support.sum(1), found.error
-  if printed:
-    made += [made_spheres(parts[2], 0.0), made_spheres(parts[2], 1.0)]
-    again = np.r_[: 5 * len(lams), 4 * len(lams) : len(error)]  # one dual, two machines
-    mean, error = mean[again], error[again]
+  made += [made_spheres(parts[2], 0.0), made_spheres(parts[2], 1.0)]
+  again = np.r_[: 5 * len(lams), 4 * len(lams) : len(error)]  # one dual, two machines
+  mean, error = mean[again], error[again]
   twin = machines.twin_machine(k, y, parts[-1][0], where)
   made.append(jax.tree.map(lambda leaf: leaf[None], twin))
   return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *made), -mean, error
@@ -130,7 +142,7 @@ def measure(scores, y, where, test_y, extra):
   impostor = where & (y < 0)
   top = jnp.max(jnp.where(impostor, train, -jnp.inf))
   thresholds = jnp.stack(
-    [jnp.zeros_like(top), jnp.maximum(top, 0), -0.5 + 0 * top, -1.0 + 0 * top, extra]
+    [jnp.zeros_like(top), jnp.maximum(top, 0), -0.5 + 0 * top, top, extra]
   )
   accepted, left = train > thresholds[:, None], ~where
   genuine, others = test[: _count(test_y)], test[_count(test_y) :]
@@ -308,13 +320,13 @@ def banana(config, operands):
   x = jnp.concatenate([x, grid()])
   k = kernels.rbf_kernel(x[:n], x, config.banana.gamma)
   where = jnp.ones(n, bool)
-  made, printed, error = fit(k[:, :n], jnp.asarray(y), config.banana.lams, where, printed=True)
+  made, printed, error = fit(k[:, :n], jnp.asarray(y), config.banana.lams, where)
   ones = jnp.ones(len(x))
   scores = jax.vmap(lambda machine: machines.decision(machine, k, ones))(made)
   found = jax.vmap(lambda s, extra: measure(s[: n + m], jnp.asarray(y), where, test_y, extra))(
     scores, printed
   )
-  whole = rows(config.banana.lams, printed=True)
+  whole = rows(config.banana.lams)
   shown = np.array([lam in (config.banana.lam, 0) for _, lam in whole])
   return found | {"error": error, "map": scores[np.flatnonzero(shown), n + m :]}
 
@@ -335,7 +347,7 @@ def run(config, ctx):
     plane_seeds = range(config.seed, config.seed + config.banana.seeds)
     plane = ctx.members("banana", BANANA, config, crescents, over={"seed": plane_seeds})
   names = rows(config.lams)
-  plane_names = rows(config.banana.lams, printed=True)
+  plane_names = rows(config.banana.lams)
   return {
     "machines": found["m"],
     "cm": found["cm"],

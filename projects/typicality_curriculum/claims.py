@@ -1,28 +1,16 @@
-"""What section 6 says about Tables 3 to 7, as checks over runs of all methods.
-
-A run is a random split of a table. Margins are (wins − losses) / runs, their intervals over
-seeds, each of which splits every table anew. They hold for these tables.
-"""
+"""What section 6 says about Tables 3 to 7, and controls; the checks are in `checks`."""
 
 import numpy as np
 
 from lib.experiment import Claim
-from lib.experiment import claims as check
 from lib.metrics import ranking
-from projects.typicality_curriculum import methods
+from projects.typicality_curriculum import checks, methods
 from projects.typicality_curriculum import quantities as q
-
-BASE = methods.BASELINE
-LEVEL = 0.05
-# Printed p-values of the Friedman test; "18e-6" of Table 6 is read both ways.
-PRINTED_P = {"mb": 3.78e-6, "ogd": 1.18e-6, "br": 18e-6, "rur": 1e-17}
-PRINTED_PAIRS = {(0, 1): 0.001, (0, 2): 0.001, (0, 3): 0.0503}
-PRINTED_PAIRS |= {(1, 2): 0.9, (1, 3): 0.1586, (2, 3): 0.2980}
 
 
 def metrics(results):
   """Accuracies, margins over the baseline, wins and tests of the paper's four groups."""
-  flat = {"runs": q.accuracy(results, BASE).size}
+  flat = {"runs": q.accuracy(results, checks.BASE).size}
   counts = np.stack([t["updates"] for t in results["tables"].values()])  # (tables, schedulers)
   for i, scheduler in enumerate(methods.SCHEDULERS):
     flat[f"updates_over_baseline/{scheduler}"] = (counts[:, i] / counts[:, 0]).mean()
@@ -30,8 +18,8 @@ def metrics(results):
     flat[f"accuracy/{method}"] = q.accuracy(results, method).mean()
     flat[f"mean_accuracy/{method}"] = q.accuracy(results, method, "mean").mean()
   for name in q.NAMES:
-    if name != BASE:
-      flat[f"margin_over_baseline/{name}"] = q.margin(results, name, BASE).mean()
+    if name != checks.BASE:
+      flat[f"margin_over_baseline/{name}"] = q.margin(results, name, checks.BASE).mean()
   letters = "ABCD"
   for scheduler in methods.SCHEDULERS:
     scores = q.four(results, scheduler)
@@ -68,320 +56,13 @@ def metrics(results):
   return flat
 
 
-# --- checks
-
-
-_enough = check.with_seeds(3)
-
-
-def _against(scheduler, other, sign=1, reading="final", quantity="(wins − losses) / runs"):
-  """Every curriculum of a scheduler against another method: wins more than it loses."""
-
-  @_enough
-  def decide(results):
-    parts = {
-      c: check.above(
-        sign * q.margin(results, f"{scheduler}_{c}", other, reading), 0.0, quantity=quantity
-      )
-      for c in methods.CURRICULA
-    }
-    return check.every(parts)
-
-  return decide
-
-
-def _significant(results):
-  """The Friedman test of all four schedulers."""
-  parts = {}
-  for scheduler in methods.SCHEDULERS:
-    scores = q.four(results, scheduler)
-    p = ranking.friedman(scores).p
-    parts[q.LABELS[scheduler]] = check.verdict(
-      measured=p,
-      seeds=len(results["seeds"]),
-      verdict=check.REPRODUCED if p < LEVEL else check.NOT_REPRODUCED,
-      why=f"p = {p:.2g} of {len(scores)} runs.",
-      quantity="p of the Friedman test",
-    )
-  return check.every(parts)
-
-
-def _pairs(scheduler, wanted):
-  """Nemenyi's p of pairs: (i, j) -> whether it has to be below the level."""
-
-  def decide(results):
-    p = ranking.nemenyi(q.four(results, scheduler))
-    parts = {}
-    for (i, j), small in wanted.items():
-      right = (p[i, j] < LEVEL) == small
-      parts[f"{'ABCD'[i]}-{'ABCD'[j]}"] = check.verdict(
-        measured=p[i, j],
-        seeds=len(results["seeds"]),
-        verdict=check.REPRODUCED if right else check.NOT_REPRODUCED,
-        why=f"p = {p[i, j]:.2g}.",
-        quantity="p of Nemenyi's test",
-      )
-    return check.every(parts)
-
-  return decide
-
-
-_WITH_BASE = [(0, 1), (0, 2), (0, 3)]
-_AMONG = [(1, 2), (1, 3), (2, 3)]
-
-
-def _mean_margin(results, scheduler, reading="final"):
-  return np.mean(
-    [q.margin(results, f"{scheduler}_{c}", BASE, reading) for c in methods.CURRICULA], 0
-  )
-
-
-@_enough
-def _rur_is_best(results):
-  parts = {
-    q.LABELS[other]: check.greater(
-      _mean_margin(results, "rur"),
-      _mean_margin(results, other),
-      quantity="margin over the baseline, RuR − other",
-    )
-    for other in ("ogd", "br", "mb")
-  }
-  return check.every(parts)
-
-
-@_enough
-def _repetition_helps(results):
-  parts = {
-    c: check.above(
-      q.margin(results, f"br_{c}", f"mb_{c}"), 0.0, quantity="(wins − losses) / runs"
-    )
-    for c in methods.CURRICULA
-  }
-  return check.every(parts)
-
-
-@_enough
-def _faster(results):
-  parts = {}
-  for scheduler in ("ogd", "br", "rur"):
-    for c in methods.CURRICULA:
-      found = q.margin(results, f"{scheduler}_{c}", BASE, "mean")
-      parts[f"{q.LABELS[scheduler]} {c}"] = check.above(
-        found, 0.0, quantity="(wins − losses) / runs, mean over the epochs"
-      )
-  return check.every(parts)
-
-
-@_enough
-def _share_of_gain(results):
-  """The part of RuR's gain over the baseline that the longer baseline has too."""
-  from lib.metrics import statistics
-
-  base = q.accuracy(results, BASE)
-  gains = {
-    name: 100 * (q.accuracy(results, name) - base).mean(1)
-    for name in ("long_ogd", "long_br", "long_rur")
-  }
-  parts = {}
-  for scheduler in ("ogd", "br", "rur"):
-    ordered = np.mean(
-      [q.difference(results, f"{scheduler}_{c}", BASE) for c in methods.CURRICULA], 0
-    )
-    if ordered.mean() <= 0:
-      parts[q.LABELS[scheduler]] = check.not_tested("there is no gain to explain.")
-      continue
-    pairs = np.stack([gains[f"long_{scheduler}"], ordered], 1)
-    found = statistics.bootstrap(pairs, lambda p: p[:, 0].mean() / max(p[:, 1].mean(), 1e-9))
-    parts[q.LABELS[scheduler]] = check.above(
-      check.estimate(found.mean, found.low, found.high, found.n),
-      0.9,
-      quantity="gain of the longer baseline / of the curricula",
-    )
-  return check.every(parts)
-
-
-@_enough
-def _beats_fast(results):
-  parts = {}
-  for scheduler in ("ogd", "br", "rur"):
-    found = [q.margin(results, f"{scheduler}_{c}", "fast_baseline") for c in methods.CURRICULA]
-    parts[q.LABELS[scheduler]] = check.above(
-      np.mean(found, 0), 0.0, quantity="(wins − losses) / runs, mean of the curricula"
-    )
-  return check.every(parts)
-
-
-@_enough
-def _text_sign(results):
-  parts = {}
-  for scheduler in methods.SCHEDULERS:
-    for c in ("entropy", "adjusted"):
-      parts[f"{q.LABELS[scheduler]} {c}"] = check.above(
-        q.margin(results, f"{scheduler}_{c}", f"{scheduler}_{c}_printed"),
-        0.0,
-        quantity="(wins − losses) / runs, sign of the text − printed",
-      )
-  return check.every(parts)
-
-
-@_enough
-def _same_graph(results):
-  parts = {
-    c: check.above(
-      q.stacked(results, "norms")[..., i].mean(1), 0.95, quantity="rank correlation"
-    )
-    for i, c in enumerate(methods.CURRICULA)
-  }
-  return check.every(parts)
-
-
-@_enough
-def _other_similarity(results):
-  parts = {
-    c: check.above(
-      q.stacked(results, "similarities")[..., i].mean(1), 0.8, quantity="rank correlation"
-    )
-    for i, c in enumerate(methods.CURRICULA)
-  }
-  return check.every(parts)
-
-
-@_enough
-def _other_similarity_loses(results):
-  parts = {
-    c: check.above(
-      q.margin(results, BASE, f"mb_{c}_other"), 0.0, quantity="(wins − losses) / runs"
-    )
-    for c in methods.CURRICULA
-  }
-  return check.every(parts)
-
-
-@_enough
-def _drift_explains(results):
-  """Orders whose batches have lopsided classes lose more, over orders and tables."""
-  from scipy import stats
-
-  drift = q.stacked(results, "drift")[:, :, : len(methods.ORDERS)]
-  loss = np.stack(
-    [q.accuracy(results, BASE) - q.accuracy(results, f"mb_{o}") for o in methods.ORDERS], -1
-  )
-  if np.ptp(drift) == 0 or np.ptp(loss) == 0:
-    return check.not_tested("all orders are alike.")
-  found = [
-    stats.spearmanr(d.mean(0) if d.ndim > 1 else d, x.mean(0) if x.ndim > 1 else x).statistic
-    for d, x in zip(drift, loss, strict=True)
-  ]
-  return check.above(
-    np.nan_to_num(found), 0.5, quantity="rank correlation of drift and loss over the orders"
-  )
-
-
-_BY_LABELS = ("entropy", "adjusted")  # the centralities that look at classes
-
-
-@_enough
-def _noise_raises_gain(results):
-  parts = {}
-  for c in _BY_LABELS:
-    found = q.noise_difference(results, f"rur_{c}", "rur_random")
-    parts[c] = check.greater(
-      found[-1], found[0], quantity="gain over a random order, most − no wrong labels, points"
-    )
-  return check.every(parts)
-
-
-@_enough
-def _gain_without_noise(results):
-  if results["noise"]["flips"][0] > 0:
-    return check.not_tested("every table has wrong labels.")
-  parts = {
-    c: check.above(
-      q.noise_difference(results, f"rur_{c}", "rur_random")[0],
-      0.0,
-      quantity="accuracy, typicality − random order, points",
-    )
-    for c in _BY_LABELS
-  }
-  return check.every(parts)
-
-
-def _noise_beats_long(best_epoch):
-  @_enough
-  def decide(results):
-    parts = {
-      c: check.above(
-        q.noise_difference(results, f"rur_{c}", "long_rur", best_epoch)[-1],
-        0.0,
-        quantity="accuracy, RuR − baseline with as many updates, points",
-      )
-      for c in _BY_LABELS
-    }
-    return check.every(parts)
-
-  return decide
-
-
-def _tied(reading, own_splits=False):
-  def decide(results):
-    parts = {}
-    for scheduler in methods.SCHEDULERS:
-      measured = q.tied(results, scheduler, reading, own_splits)
-      limit = results["printed"][scheduler]["ties"].mean() / 270
-      alike = limit / 2 < measured < 2 * limit
-      parts[q.LABELS[scheduler]] = check.verdict(
-        measured=measured,
-        seeds=len(results["seeds"]),
-        verdict=check.REPRODUCED if alike else check.NOT_REPRODUCED,
-        why=f"{measured:.1%} of the pairs tie, {limit:.1%} in print.",
-        quantity="share of ties",
-      )
-    return check.every(parts)
-
-  return decide
-
-
-def _printed_friedman(results):
-  """The printed p-values against the bounds that the printed wins give, 10 % for rounding."""
-  parts = {}
-  for scheduler, printed in PRINTED_P.items():
-    high, low = results["printed"][scheduler]["p"]
-    digits = 0.5 if scheduler == "rur" else 0.1  # "1e-17" has one digit
-    inside = low * (1 - digits) <= printed <= high * (1 + digits)
-    parts[q.LABELS[scheduler]] = check.verdict(
-      measured=printed / high,
-      seeds=1,
-      verdict=check.REPRODUCED if inside else check.NOT_REPRODUCED,
-      why=f"printed {printed:.3g}, the wins give {low:.3g} to {high:.3g}.",
-      quantity="printed p / p of the printed wins",
-    )
-  return check.every(parts)
-
-
-def _printed_pairs(results):
-  """Table 3 against Table 4; p-values below 0.001 and above 0.9 were printed as these."""
-  p = np.clip(results["printed"]["mb"]["pairs"], 0.001, 0.9)
-  error = max(abs(p[pair] - printed) for pair, printed in PRINTED_PAIRS.items())
-  return check.exact(error, 5e-4, quantity="largest error of p")
-
-
-def _printed_ogd(results):
-  """Nemenyi's p of baseline and OGD from the printed wins."""
-  p = results["printed"]["ogd"]["pairs"]
-  parts = {
-    f"A-{'ABCD'[j]}": check.exact(p[0, j], LEVEL, quantity="p of Nemenyi's test")
-    for j in (1, 2, 3)
-  }
-  return check.every(parts)
-
-
 def _beats(statement_id, source, scheduler, other, what, control=True):
   return Claim(
     statement_id,
     source,
     what,
     "each curriculum wins more than it loses",
-    _against(scheduler, other),
+    checks.against(scheduler, other),
     control=control,
   )
 
@@ -392,7 +73,7 @@ CLAIMS = (
     "Table 4, H1",
     "Mini-batches in a fixed typicality order lose against reshuffled ones.",
     "each curriculum loses more than it wins",
-    _against("mb", BASE, -1, quantity="(losses − wins) / runs"),
+    checks.against("mb", checks.BASE, -1, quantity="(losses − wins) / runs"),
   ),
   Claim(
     "order_alone_significant",
@@ -400,13 +81,15 @@ CLAIMS = (
     "Mini-batches: baseline differs from degree and entropy, and not from adjusted; the three "
     "curricula do not differ.",
     "Nemenyi's p below 0.05 for the first two, above for the others",
-    _pairs("mb", {(0, 1): True, (0, 2): True, (0, 3): False} | dict.fromkeys(_AMONG, False)),
+    checks.pairs(
+      "mb", {(0, 1): True, (0, 2): True, (0, 3): False} | dict.fromkeys(checks.AMONG, False)
+    ),
   ),
   _beats(
     "ogd_beats_baseline",
     "Table 5, H2",
     "ogd",
-    BASE,
+    checks.BASE,
     "Ordered gradient descent beats the baseline with every curriculum.",
     control=False,
   ),
@@ -414,7 +97,7 @@ CLAIMS = (
     "br_beats_baseline",
     "Table 6, H3",
     "br",
-    BASE,
+    checks.BASE,
     "Batch repetition beats the baseline with every curriculum.",
     control=False,
   ),
@@ -422,7 +105,7 @@ CLAIMS = (
     "rur_beats_baseline",
     "Table 7, H4",
     "rur",
-    BASE,
+    checks.BASE,
     "Repeat until remember beats the baseline with every curriculum.",
     control=False,
   ),
@@ -431,42 +114,46 @@ CLAIMS = (
     "sec. 6",
     "The four groups differ under every scheduler.",
     "p of the Friedman test below 0.05 for all four",
-    _significant,
+    checks.significant,
   ),
   Claim(
     "br_pairs",
     "sec. 6",
     "Batch repetition: baseline differs from each curriculum, and those not from each other.",
     "Nemenyi's p below 0.05 for the first, above for the others",
-    _pairs("br", dict.fromkeys(_WITH_BASE, True) | dict.fromkeys(_AMONG, False)),
+    checks.pairs(
+      "br", dict.fromkeys(checks.WITH_BASE, True) | dict.fromkeys(checks.AMONG, False)
+    ),
   ),
   Claim(
     "rur_pairs",
     "sec. 6",
     "Repeat until remember: the same.",
     "Nemenyi's p below 0.05 for the first, above for the others",
-    _pairs("rur", dict.fromkeys(_WITH_BASE, True) | dict.fromkeys(_AMONG, False)),
+    checks.pairs(
+      "rur", dict.fromkeys(checks.WITH_BASE, True) | dict.fromkeys(checks.AMONG, False)
+    ),
   ),
   Claim(
     "rur_is_best",
     "sec. 7",
     "Repeat until remember is the best of the schedulers.",
     "its margin over the baseline, mean of the curricula, exceeds that of the others, paired",
-    _rur_is_best,
+    checks.rur_is_best,
   ),
   Claim(
     "repetition_helps_order",
     "sec. 7",
     "Staying longer at a level of difficulty generalises better: BR beats MB.",
     "each curriculum wins more under BR than under MB",
-    _repetition_helps,
+    checks.repetition_helps,
   ),
   Claim(
     "faster_convergence",
     "sec. 5, hypotheses",
     "Curricula converge faster than the baseline.",
     "mean accuracy over the epochs higher in more runs than lower, OGD, BR and RuR",
-    _faster,
+    checks.faster,
   ),
   Claim(
     "order_is_the_only_factor",
@@ -474,7 +161,7 @@ CLAIMS = (
     "The order is the only factor in OGD's success: it beats OGD in the baseline's own "
     "reshuffled order.",
     "each curriculum wins more than it loses against reshuffled OGD",
-    _against("ogd", "ogd_shuffled"),
+    checks.against("ogd", "ogd_shuffled"),
   ),
   # --- controls: what else has as many updates
   *(
@@ -512,7 +199,7 @@ CLAIMS = (
     "control",
     "As many updates of the baseline gain what the curricula gain.",
     "at least 0.9 of the gain in accuracy for OGD, BR and RuR",
-    _share_of_gain,
+    checks.share_of_gain,
     control=True,
   ),
   Claim(
@@ -520,7 +207,7 @@ CLAIMS = (
     "control",
     "OGD, BR and RuR beat a baseline with no more updates and ten times the learning rate.",
     "they win more than they lose, mean of the curricula",
-    _beats_fast,
+    checks.beats_fast,
     control=True,
   ),
   Claim(
@@ -528,7 +215,7 @@ CLAIMS = (
     "control",
     "C_A with the sign of the text gives better orders than as printed.",
     "wins more than it loses, entropy and adjusted under all schedulers",
-    _text_sign,
+    checks.text_sign,
     control=True,
   ),
   Claim(
@@ -536,7 +223,7 @@ CLAIMS = (
     "control",
     "The printed factor of the mean similarity changes next to nothing.",
     "rank correlation of the orders above 0.95",
-    _same_graph,
+    checks.same_graph,
     control=True,
   ),
   Claim(
@@ -544,7 +231,7 @@ CLAIMS = (
     "control",
     "The orders do not depend on the similarity function, which the paper leaves open.",
     "rank correlation of the orders by Gower and by distance above 0.8",
-    _other_similarity,
+    checks.other_similarity,
     control=True,
   ),
   Claim(
@@ -552,7 +239,7 @@ CLAIMS = (
     "control",
     "With the other similarity, too, the order alone loses.",
     "each curriculum loses more than it wins under MB",
-    _other_similarity_loses,
+    checks.other_similarity_loses,
     control=True,
   ),
   Claim(
@@ -560,7 +247,7 @@ CLAIMS = (
     "control",
     "Orders lose the more, the further the classes of their batches are from the table's.",
     "rank correlation over the orders above 0.5",
-    _drift_explains,
+    checks.drift_explains,
     control=True,
   ),
   Claim(
@@ -568,7 +255,7 @@ CLAIMS = (
     "control",
     "RuR: what typicality gains over a random order grows with the share of wrong labels.",
     "the gain is larger with the most than without, entropy and adjusted, paired",
-    _noise_raises_gain,
+    checks.noise_raises_gain,
     control=True,
   ),
   Claim(
@@ -576,7 +263,7 @@ CLAIMS = (
     "control",
     "RuR: typicality beats a random order where all labels are right.",
     "accuracy higher, entropy and adjusted",
-    _gain_without_noise,
+    checks.gain_without_noise,
     control=True,
   ),
   Claim(
@@ -584,7 +271,7 @@ CLAIMS = (
     "control",
     "RuR: with the most wrong labels typicality beats a baseline with as many updates.",
     "accuracy higher, entropy and adjusted",
-    _noise_beats_long(best_epoch=False),
+    checks.noise_beats_long(best_epoch=False),
     control=True,
   ),
   Claim(
@@ -592,7 +279,7 @@ CLAIMS = (
     "control",
     "The same with each stopped at its own best epoch.",
     "accuracy higher, entropy and adjusted",
-    _noise_beats_long(best_epoch=True),
+    checks.noise_beats_long(best_epoch=True),
     control=True,
   ),
   Claim(
@@ -600,7 +287,7 @@ CLAIMS = (
     "control",
     "Accuracy after the last epoch gives as many ties as the printed tables.",
     "between half and twice their share under every scheduler",
-    _tied("final"),
+    checks.tied("final"),
     control=True,
   ),
   Claim(
@@ -608,7 +295,7 @@ CLAIMS = (
     "control",
     "Mean accuracy over the epochs gives as many ties as the printed tables.",
     "between half and twice their share under every scheduler",
-    _tied("mean"),
+    checks.tied("mean"),
     control=True,
   ),
   Claim(
@@ -616,7 +303,7 @@ CLAIMS = (
     "control",
     "Accuracy after the last epoch does if every training draws a split of its own.",
     "between half and twice their share under every scheduler",
-    _tied("final", own_splits=True),
+    checks.tied("final", own_splits=True),
     control=True,
   ),
   Claim(
@@ -624,7 +311,7 @@ CLAIMS = (
     "Tables 3 and 4",
     "The printed p-values of Nemenyi's test follow from the printed wins in 270 runs.",
     "all six within 0.0005",
-    _printed_pairs,
+    checks.printed_pairs,
     control=True,
   ),
   Claim(
@@ -632,7 +319,7 @@ CLAIMS = (
     "sec. 6, Tables 4-7",
     "The printed p-values of the Friedman test follow from the printed wins in 270 runs.",
     "within what the correction for ties leaves open, all four",
-    _printed_friedman,
+    checks.printed_friedman,
     control=True,
   ),
   Claim(
@@ -640,7 +327,7 @@ CLAIMS = (
     "Table 5",
     "By the printed wins OGD differs significantly from the baseline with every curriculum.",
     "Nemenyi's p below 0.05 for all three",
-    _printed_ogd,
+    checks.printed_ogd,
     control=True,
   ),
 )

@@ -25,6 +25,12 @@ from projects.typicality_curriculum import methods
 def check(config):
   """Raises a UserError for numbers that make no sense."""
   at_least(config, 1, "seeds", "epochs", "batch", "repeats", "increase")
+  if not config.tables:
+    raise UserError("config.tables is empty: name at least one table.")
+  if config.seeds * len(config.tables) < 2:
+    raise UserError("one split of one table has nothing to be compared over: seeds >= 2.")
+  if not (config.learning_rate > 0 and config.fast_rate > 0):
+    raise UserError("learning_rate and fast_rate have to be positive.")
   if not 0 < config.validation < 1:
     raise UserError(f"config.validation is {config.validation}: a share between 0 and 1.")
   if config.similarity not in ("gower", "distance"):
@@ -34,8 +40,10 @@ def check(config):
   flips = tuple(config.noise.flips)
   if len(flips) < 2 or list(flips) != sorted(set(flips)):
     raise UserError("config.noise.flips has to be at least two rising shares.")
-  if not config.tables:
-    raise UserError("config.tables is empty: name at least one table.")
+  if not config.noise.table.startswith("mixed:") or not config.noise.seeds:
+    raise UserError(
+      "noise.table has to be a generated one, mixed:…, and noise.seeds not empty."
+    )
 
 
 def prepare(config):
@@ -49,10 +57,9 @@ def prepare(config):
 
 def noisy_tables(config):
   """(share of wrong labels, seed of the distribution) -> operands; other labels, same rows."""
+  table = config.noise.table + ("&" if "?" in config.noise.table else "?")
   return {
-    (flips, seed): split_table(
-      config, tables.load(f"{config.noise.table}&seed={seed}&flips={flips}")
-    )
+    (flips, seed): split_table(config, tables.load(f"{table}seed={seed}&flips={flips}"))
     for flips in config.noise.flips
     for seed in config.noise.seeds
   }

@@ -1,4 +1,4 @@
-"""A new project runs, passes its own tests and the linter, as made."""
+"""A new project runs, passes its own tests, those of all projects and the linter, as made."""
 
 import json
 import os
@@ -24,6 +24,10 @@ def made(tmp_path_factory):
     (root / folder / "__init__.py").write_text("")
   shutil.copy(ROOT / "projects" / "__main__.py", root / "projects")
   shutil.copy(ROOT / "pyproject.toml", root)
+  shutil.copy(ROOT / "tests" / "conftest.py", root / "tests")
+  shutil.copy(
+    ROOT / "tests" / "projects" / "test_every_project.py", root / "tests" / "projects"
+  )
   (root / "lib").symlink_to(ROOT / "lib")
   status = new_project.main(["descent", "--title=Noisy descent", f"--root={root}"])
   assert status == 0
@@ -46,6 +50,7 @@ def test_it_runs_and_reproduces_what_is_known(made):
   results = json.loads((made / "run" / "results.json").read_text())
   assert {row["id"]: row["verdict"] for row in results["claims"]} == {
     "variance_follows_theory": "reproduced",
+    "correlation_follows_theory": "reproduced",
     "small_steps_remember": "reproduced",
   }
   for eta in (0.1, 0.5, 1.0):
@@ -54,10 +59,17 @@ def test_it_runs_and_reproduces_what_is_known(made):
   assert (made / "run" / "figures" / "variance.png").stat().st_size > 5000
 
 
-def test_its_own_tests_pass(made):
-  done = _python(made, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/projects")
+def test_its_own_tests_and_those_of_every_project_pass(made):
+  tests = ("-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider")
+  done = _python(made, *tests, "tests/projects/descent")
   assert done.returncode == 0, done.stdout
-  assert "4 passed" in done.stdout
+  assert "8 passed" in done.stdout
+  chosen = "results or help or presets or files"  # killed runs take the longest
+  done = _python(
+    made, *tests, "tests/projects/test_every_project.py", "-k", f"not killed and ({chosen})"
+  )
+  assert done.returncode == 0, done.stdout
+  assert "6 passed" in done.stdout
 
 
 def test_it_is_listed_and_the_linter_has_nothing_to_say(made):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from lib.experiment import Context, Program, bind, members
+from lib.experiment import Context, Program, bind, cutting, members
 
 
 def _program(width=8):
@@ -72,9 +72,9 @@ def test_groups_that_fit_the_cache_change_nothing(tmp_path, monkeypatch, cache):
 
 
 def test_groups_divide_the_members_of_a_device():
-  found = {n: members._nearest_divisor(n, 6.4) for n in (1, 4, 7, 12, 13, 40, 43)}
+  found = {n: cutting.nearest_divisor(n, 6.4) for n in (1, 4, 7, 12, 13, 40, 43)}
   assert found == {1: 1, 4: 4, 7: 7, 12: 6, 13: 13, 40: 8, 43: 1}
-  assert members._nearest_divisor(43, 100) == 43
+  assert cutting.nearest_divisor(43, 100) == 43
 
 
 def test_small_memory_budget_cuts_batches_without_changing_results(tmp_path):
@@ -186,7 +186,7 @@ def test_stages_of_another_size_share_a_program_by_their_batch(tmp_path):
 
 
 def test_grid_zips_tuples_of_keys():
-  columns, shape = members.grid({"seed": [1, 2], ("a", "b"): [(0.1, 5), (0.2, 6)]})
+  columns, shape = cutting.grid({"seed": [1, 2], ("a", "b"): [(0.1, 5), (0.2, 6)]})
   assert shape == (2, 2)
   np.testing.assert_array_equal(columns["seed"], [1, 1, 2, 2])
   np.testing.assert_allclose(columns["a"], [0.1, 0.2, 0.1, 0.2])
@@ -195,7 +195,7 @@ def test_grid_zips_tuples_of_keys():
 
 def test_text_is_no_axis():
   with pytest.raises(TypeError, match="not numeric"):
-    members.grid({"name": ["relu", "tanh"]})
+    cutting.grid({"name": ["relu", "tanh"]})
 
 
 def test_bind_replaces_dotted_keys_and_refuses_new_ones():

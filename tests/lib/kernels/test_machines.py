@@ -131,7 +131,7 @@ def test_separable_data_and_large_costs_leave_no_difference():
 
 
 def test_printed_sphere():
-  """Its own radius accepts no training impostor; eq. 32's, with a margin, accepts some."""
+  """Eq. 32 and 33 accept no training impostor; d² = R² − y with eq. 33 accepts some."""
   ridge = H / 10
   alpha = alpha_of(machines.sphere_dual(K, Y, ridge, printed=True))
 
@@ -140,6 +140,19 @@ def test_printed_sphere():
     return float(machines.decision(machine, K, np.ones(N))[Y < 0].max())
 
   assert top(0.0) < 1e-6 and top(1.0) > 0.1
+  # R² of eq. 32: its terms one by one
+  support = np.flatnonzero(alpha > machines.SUPPORT * alpha.max())
+  a, y = np.asarray(alpha)[support], Y[support]
+  k = K[np.ix_(support, support)]
+  whole = (a * y) @ k @ (a * y)
+  radius = [
+    k[i, i] - 2 * (a * y) @ k[i] + whole - (1 + y[i]) / (2 * 10) * a[i] * y[i]
+    for i in range(len(support))
+  ]
+  machine = machines.sphere_machine(K, Y, ridge, alpha, margin=0.0)
+  centre = np.asarray(alpha) * Y
+  np.testing.assert_allclose(machine.bias + centre @ K @ centre, np.mean(radius), atol=1e-5)
+  np.testing.assert_allclose(radius, np.mean(radius), atol=1e-5)  # one boundary for both
 
 
 def test_the_dual_as_printed_moves_the_threshold():

@@ -351,17 +351,40 @@ def test_pairs_of_scores_and_labels_by_hand():
   assert s.shape == h.shape == (9,) and h.sum() == 3
 
 
+def test_lists_and_a_single_example():
+  for name, estimator in ESTIMATORS.items():
+    value = estimator([0.25], [1])
+    np.testing.assert_allclose(value, 0.75, atol=0.01, err_msg=name)
+  found = calibration.confidence(calibration.ece)(SCORES.tolist(), LABELS.tolist())
+  np.testing.assert_allclose(found, calibration.confidence(calibration.ece)(SCORES, LABELS))
+
+
 def test_settings_of_calibration():
   one_bin = {"bins": 1}
   top = calibration.confidence(calibration.ece)(SCORES, LABELS, **one_bin)
-  np.testing.assert_allclose(
-    top, abs(1 - 0.6 + 1 - 0.3 - 0.5 - 0.0 - 0.0 - 0.4) / 3, atol=0.07
-  )
+  np.testing.assert_allclose(top, abs((1 - 0.7) + (0 - 0.6) + (1 - 0.5)) / 3, rtol=1e-6)
   each = calibration.classwise(calibration.ece)(SCORES, LABELS, **one_bin)
   np.testing.assert_allclose(each, (0 + 1 + 1) / 9, atol=1e-6)
   # pooled in one bin: scores and hits both sum to n
   whole = calibration.pooled(calibration.ece)(SCORES, LABELS, **one_bin)
   np.testing.assert_allclose(whole, 0, atol=1e-6)
+
+
+@pytest.mark.parametrize("setting", ["confidence", "classwise", "pooled"])
+def test_labels_drawn_from_the_scores_have_no_error_in_any_setting(setting):
+  """In the limit; and batches are their members."""
+  rng = np.random.default_rng(4)
+  scores = rng.dirichlet(np.full(4, 0.7), (2, 30_000)).astype(np.float32)
+  scores /= scores.sum(-1, keepdims=True)
+  labels = (scores.cumsum(-1) < rng.uniform(size=(2, 30_000, 1))).sum(-1).clip(0, 3)
+  for name in ("ece", "adaptive convex", "kde"):
+    estimate = jax.jit(getattr(calibration, setting)(ESTIMATORS[name]))
+    limit = 0.04 if setting == "pooled" else 0.01  # four scores an example
+    found = estimate(scores, labels)
+    assert found.shape == (2,) and np.all(found < limit), (name, found)
+    np.testing.assert_allclose(found[1], estimate(scores[1], labels[1]), rtol=1e-3, atol=1e-5)
+    wrong = estimate(scores, (labels + 1) % 4)
+    assert np.all(wrong > 10 * found), name
 
 
 def test_pooled_error_per_score_is_bounded_by_two_over_the_classes():

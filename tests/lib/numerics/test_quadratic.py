@@ -73,6 +73,47 @@ def test_conditions_of_optimality(seed, rank, equality, bounded, repeated, scale
   assert_optimal(found, p, q, a, b, upper)
 
 
+def test_degenerate_problems():
+  """Linear programs, rank one, curvature over 12 orders and none, equalities of mixed scale.
+
+  Among them is one on which Mehrotra's corrector alone goes in circles.
+  """
+  rng = np.random.default_rng(0)
+  for trial in range(300):
+    n, kind = 8, trial % 5
+    upper = rng.uniform(0.5, 2, n)
+    a = rng.choice([-1.0, 0.0, 1.0, 1e3], n)
+    a[0] = a[0] if a.any() else 1.0
+    b = float(a @ (upper * rng.uniform(0, 1, n)))
+    q = rng.normal(size=n)
+    if kind == 0:
+      p = np.zeros((n, n))
+    elif kind == 1:
+      p = np.outer(*[rng.normal(size=n)] * 2)
+    elif kind == 2:
+      p = np.diag((rng.uniform(size=n) < 0.5) * 10.0 ** rng.uniform(-6, 6, n))
+    elif kind == 3:
+      root = rng.normal(size=(n, n))
+      p = 1e-8 * root @ root.T
+    else:
+      p = np.full((n, n), 1e6)
+    found = solve(p, q, a, b, upper)
+    assert found.error < 1e-7, (trial, found.error)
+    assert_optimal(found, p, q, a, b, upper)
+    if kind == 0:
+      bounds = [(0, u) for u in upper]
+      exact = optimize.linprog(q, A_eq=a[None], b_eq=[b], bounds=bounds).fun
+      assert q @ found.x == pytest.approx(exact, rel=1e-6, abs=1e-6)
+
+
+@pytest.mark.parametrize("b", [0.0, 3.0])
+def test_a_single_feasible_point(b):
+  """x = 0 and x = u: no point is inside."""
+  found = solve(np.eye(3), np.ones(3), np.ones(3), b, np.ones(3))
+  np.testing.assert_allclose(found.x, b / 3, atol=1e-8)
+  assert found.error < 1e-8
+
+
 def test_agrees_with_scipy():
   rng = np.random.default_rng(1)
   root = rng.standard_normal((20, 20))

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
-from scipy import ndimage
+from scipy import ndimage, stats
 
 from lib import data
 from lib.robustness import corruptions
@@ -84,6 +84,23 @@ def test_motion_streaks_to_one_side():
   assert np.all((found * np.maximum(columns, 0)).sum((1, 2)) < 1e-5) or np.all(
     (found * np.minimum(columns, 0)).sum((1, 2)) > -1e-5
   )
+
+
+def test_snow_by_hand():
+  """Without flakes the image is paler; flakes keep their weight and come in opposite pairs."""
+  x = jnp.full((4, 33, 33, 3), 0.4)
+  paler = corruptions.snow(KEY, x, -9.0, 0.1, 1, 0.5, 8, 3, 0.95)
+  np.testing.assert_allclose(paler, 0.95 * 0.4 + 0.05 * (1.5 * 0.4 + 0.5), rtol=1e-5)
+  found = corruptions.snow(KEY, x, 0.3, 0.3, 1.25, 0.65, 14, 12, 0.95) - paler
+  np.testing.assert_allclose(found, found[:, ::-1, ::-1], atol=1e-6)
+  assert found.min() > -1e-6 and np.all(found[..., 0] == found[..., 1])
+  # a flake becomes a streak that is longer than wide: rows are alike, columns differ
+  assert np.abs(np.diff(found, axis=1)).mean() < np.abs(np.diff(found, axis=2)).mean()
+  # mean of N(0.3, 0.3²) beyond 0.65, twice: 2 (0.3 Φ(−z) + 0.3 φ(z)), z = 0.35/0.3
+  flat = corruptions.snow(KEY, jnp.full((9, 90, 90, 1), 0.4), 0.3, 0.3, 1, 0.65, 1, 1, 1.0)
+  z = 0.35 / 0.3
+  expected = 0.3 * stats.norm.sf(z) + 0.3 * stats.norm.pdf(z)
+  np.testing.assert_allclose(flat.mean() - 0.4, 2 * expected, rtol=0.05)
 
 
 def test_glass_only_moves_pixels():

@@ -120,3 +120,11 @@ def test_norms_of_the_stacked_jacobian(case):
   flat = np.asarray(exact, np.float64).reshape(6, -1)
   np.testing.assert_allclose((flat @ flat.T).sum(), np.square(flat.sum(0)).sum(), rtol=1e-6)
   assert abs((flat @ flat.T).sum() / squares.sum() - 1) > 0.1
+
+
+def test_the_largest_eigenvalue_of_symmetric_cases():
+  """Outputs less their mean: rows g and −g, with |g| orthogonal to g; and nothing at all."""
+  g = jnp.array([1.0, -1.0, 2.0, -2.0])
+  found = robustness.largest_eigenvalue(jnp.stack([g, -g])[None])
+  np.testing.assert_allclose(found, 2 * 10, rtol=1e-5)
+  assert robustness.largest_eigenvalue(jnp.zeros((3, 2, 4))) == 0

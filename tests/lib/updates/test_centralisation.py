@@ -46,6 +46,9 @@ def test_normalisations_against_loops():
   # a constant filter has no direction: 0, not NaN
   assert np.all(updates.standardise(jnp.ones((3, 3, 2, 2))) == 0)
   assert np.all(updates.normalise(jnp.zeros((4, 2))) == 0)
+  for function in (updates.standardise, updates.normalise):
+    kernel = jnp.zeros((1, 2)).at[0, 1].set(3.0)
+    assert np.all(np.isfinite(jax.grad(lambda w, f=function: f(w).sum())(kernel)))
 
 
 def test_scaled_standardisation_keeps_the_variance_and_the_printed_one_does_not():

@@ -10,6 +10,7 @@ import pytest
 from configs.semi_hard_svm import get_config
 from lib import numerics
 from lib.experiment import UserError, bind
+from lib.experiment import claims as check
 from lib.kernels import machines
 from projects.semi_hard_svm import claims, experiment, figures
 
@@ -23,10 +24,10 @@ def test_a_batch_of_machines_is_its_rows():
   k = np.exp(-((x[:, None] - x) ** 2).sum(-1))
   lams, where = (1.0, 100.0), np.arange(20) % 5 > 0
   with jax.enable_x64(True):
-    fit = jax.jit(lambda k: experiment.fit(k, jnp.asarray(y), lams, where, True))
+    fit = jax.jit(lambda k: experiment.fit(k, jnp.asarray(y), lams, where))
     made, _, error = fit(k)
     found = jax.vmap(lambda one: machines.decision(one, k, jnp.ones(20)))(made)
-    rows = experiment.rows(lams, printed=True)
+    rows = experiment.rows(lams)
     assert len(rows) == len(found) == 13 and error.max() < 1e-8
     genuine, solve = (1 + y) / 2, jax.jit(numerics.solve_qp)
     for name, ridge in (
@@ -58,9 +59,9 @@ def test_measure_by_hand():
   where = np.array([True, True, True, True, False])
   found = experiment.measure(scores, y, where, test_y, jnp.array(0.9))
   assert found["top"] == pytest.approx(0.4) and found["train_far"] == 0.5
-  np.testing.assert_allclose(found["far"], [0.5, 0.25, 0.5, 0.75, 0.0])
-  np.testing.assert_allclose(found["frr"], [0.0, 0.5, 0.0, 0.0, 1.0], atol=1e-7)
-  np.testing.assert_array_equal(found["left_false_accepts"], [1, 0, 1, 1, 0])
+  np.testing.assert_allclose(found["far"], [0.5, 0.25, 0.5, 0.25, 0.0])
+  np.testing.assert_allclose(found["frr"], [0.0, 0.5, 0.0, 0.5, 1.0], atol=1e-7)
+  np.testing.assert_array_equal(found["left_false_accepts"], [1, 0, 1, 0, 0])
   np.testing.assert_array_equal(found["left_false_rejects"], 0)
 
 
@@ -89,6 +90,11 @@ def test_impostors_of_training_and_test_are_others_and_folds_are_stratified():
     ({"kernels": ("poly:x",)}, "poly:DEGREE"),
     ({"lams": (0.0,)}, "positive"),
     ({"banana.lam": 7.0}, "must contain"),
+    ({"kernels": ("rbf:-1",)}, "positive"),
+    ({"kernels": ("poly:0",)}, "poly:DEGREE"),
+    ({"kernels": ()}, "kernels is empty"),
+    ({"lams": ()}, "lams is empty"),
+    ({"shrinkage": 0.0}, "shrinkage"),
     ({"copied": 1.0}, "copied"),
     ({"targets": 0}, "targets is 0"),
   ],
@@ -106,7 +112,7 @@ def made_up(good: bool):
   rng = np.random.default_rng(0)
   seeds, targets = 8, 10
   lams = (1.0, 100.0)
-  shifts = {claims.SHIFTED: 0.2, claims.HALF: -0.1, claims.PRINTED: 0.001}
+  shifts = {claims.SHIFTED: 0.2, claims.HALF: -0.1, claims.LEAST: 0.9, claims.PRINTED: 0.001}
 
   def table(names, row_lams, shape, values):
     """{name: array}: a value of each machine and threshold, with a little noise."""
@@ -120,7 +126,7 @@ def made_up(good: bool):
       for t in range(5):
         shift = shifts.get(t, 0.0)
         if name.endswith("svdd") or name.startswith("sh"):
-          shift = 0.0 if t == claims.SHIFTED else shift
+          shift = 0.0 if t in (claims.SHIFTED, claims.LEAST) else shift
         scale = 1.0 if good else (-1.0 if t != claims.PRINTED else 100.0)
         found["far"][..., i, t], found["frr"][..., i, t] = far, frr + scale * shift
       found["auc"][..., i], found["frr_at_1"][..., i] = auc, late
@@ -138,7 +144,7 @@ def made_up(good: bool):
     "sh_svm": (0.2, 0.32, 0.9, 0.7),
     "sh_svdd": (0.2, 0.32, 0.9, 0.7),
     "sh_twsvm": (0.15, 0.9, 0.8, 0.8),
-    "printed_svdd": (0.2, 0.3, 0.8, 0.8),
+    "printed_svdd": (0.2, 0.32, 0.8, 0.8),
     "mixed_svdd": (1.0, 0.0, 0.8, 0.8),
   }
   if not good:
@@ -155,7 +161,7 @@ def made_up(good: bool):
   if not good:  # FRR falls at equal λ, but not where λ is selected
     values["sh_svm"] = (0.3, 0.2, 0.9, 0.7)
     signatures["frr"][..., names.index("sh_svm"), :] = -1.0
-  plane_rows = experiment.rows((100.0,), printed=True)
+  plane_rows = experiment.rows((100.0,))
   plane_names, plane_lams = zip(*plane_rows, strict=True)
   plane = table(plane_names, plane_lams, (seeds,), values)
   svm, mixed, twin = (plane_names.index(n) for n in ("svm", "mixed_svdd", "sh_twsvm"))
@@ -214,6 +220,16 @@ def test_selection_by_hand():
   # the last: all equal, the larger λ
   np.testing.assert_array_equal(kernel[0], [1, 1, 0])
   np.testing.assert_array_equal(row[0], [0, 0, 1])
+  _, row = claims.chosen(results, "svm", smallest=True)  # … the smaller λ
+  np.testing.assert_array_equal(row[0], [0, 0, 0])
+
+
+def test_without_gaussian_kernels_what_is_said_of_them_is_not_tested():
+  results = GOOD | {"kernels": np.array(["linear", "poly:2"])}
+  verdicts = {c.id: c.check(results).verdict for c in claims.CLAIMS}
+  untested = [k for k, v in verdicts.items() if v == check.NOT_TESTED]
+  assert untested == ["equal_parameters", "svdd_like_svm"]
+  assert claims.metrics(results)
 
 
 def test_smoke_preset_end_to_end(command, comparable, tmp_path):

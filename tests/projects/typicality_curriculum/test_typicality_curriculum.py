@@ -9,7 +9,7 @@ from configs.typicality_curriculum import get_config
 from lib.data import tables
 from lib.experiment import UserError, bind
 from lib.experiment import claims as check
-from projects.typicality_curriculum import claims, experiment, figures, methods
+from projects.typicality_curriculum import checks, claims, experiment, figures, methods
 from projects.typicality_curriculum import quantities as q
 from tests.conftest import SHARED
 
@@ -145,6 +145,14 @@ def test_orders_see_the_training_rows_alone_and_run_from_typical_to_atypical():
   assert measured["drift"].shape == (9,) and np.all(measured["drift"] <= 1)
 
 
+def test_noisy_tables_differ_in_labels_alone_with_or_without_options():
+  for name in ("mixed:noise", "mixed:noise?rows=300&classes=2"):
+    config = bind(get_config("smoke"), {"seeds": 2, "noise.table": name})
+    clean, noisy = (experiment.noisy_tables(config)[share, 11] for share in (0.0, 0.2))
+    np.testing.assert_array_equal(clean["raw"], noisy["raw"])
+    assert 0.1 < np.mean(clean["y"] != noisy["y"]) < 0.3
+
+
 def test_drift_by_hand():
   labels = jnp.array([0, 0, 1, 1])
   orders = jnp.array([[0, 1, 2, 3], [0, 2, 1, 3]])
@@ -160,6 +168,10 @@ def test_drift_by_hand():
     ({"mean_norm": "rows"}, "paper or pairs"),
     ({"tables": ()}, "at least one table"),
     ({"noise.flips": (0.2, 0.1)}, "rising"),
+    ({"noise.table": "sklearn:iris"}, "generated"),
+    ({"noise.seeds": ()}, "generated"),
+    ({"learning_rate": 0.0}, "positive"),
+    ({"tables": ("sklearn:iris",), "seeds": 1}, "one split of one table"),
     ({"tables": ("csv:none.csv",)}, "no file"),
   ],
 )
@@ -237,7 +249,7 @@ def of(scheduler, level, kinds=methods.CURRICULA):
 
 def print_that_agrees(agrees=True):
   found = experiment.printed_tests()
-  for name, p in claims.PRINTED_P.items():
+  for name, p in checks.PRINTED_P.items():
     found[name]["p"] = np.array([1.05, 0.95]) * p * (1 if agrees else 100)
   found["ogd"]["pairs"] = np.full((4, 4), 0.01 if agrees else 0.5)
   if not agrees:
