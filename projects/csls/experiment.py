@@ -12,6 +12,7 @@ from jax import lax
 from lib import calibration, data, losses, models, training
 from lib.data import mixtures
 from lib.experiment import Program, Stage, UserError, at_least, bind
+from lib.experiment.compilation import compiler_options
 from lib.metrics import binning, density
 from lib.metrics import calibration as measure
 from projects.csls import methods
@@ -465,16 +466,28 @@ def post_hoc(config, operands):
 
 def _dirichlet(config, logits, labels):
   """Parameters fitted to all of the examples, and the penalty with the least held-out loss."""
-  half = len(labels) // 2
-  fit = functools.partial(calibration.dirichlet.fit, iterations=config.dirichlet.iterations)
-  penalties = jnp.asarray(config.dirichlet.penalties)
+  count, half = len(labels), len(labels) // 2
+  iterations, penalties = config.dirichlet.iterations, jnp.asarray(config.dirichlet.penalties)
 
-  def loss(penalty):
-    parameters = fit(logits[:half], labels[:half], penalty, penalty)
-    return _nll(calibration.dirichlet.scores(parameters, logits[half:]), labels[half:])
+  def fit(best, row):
+    """On one half with the next penalty; in the last row on all examples with the best one."""
+    tried, last = row
+    penalty = jnp.where(last, best[1], tried)
+    weights = jnp.where(last | (jnp.arange(count) < half), 1.0, 0.0)
+    parameters = calibration.dirichlet.fit(
+      logits, labels, penalty, penalty, iterations, weights
+    )
+    scores = calibration.dirichlet.scores(parameters, logits[half:])
+    loss = _nll(scores, labels[half:])
+    better = ~last & (loss < best[0])
+    best = jax.tree.map(functools.partial(jnp.where, better), (loss, penalty), best)
+    return best, parameters
 
-  penalty = penalties[jnp.argmin(lax.map(loss, penalties))]
-  return fit(logits, labels, penalty, penalty), penalty
+  # one loop over the penalties and the last fit, so that the optimiser is compiled once
+  tried = jnp.append(penalties, 0.0)
+  last = jnp.arange(len(tried)) == len(penalties)
+  (_, penalty), fitted = lax.scan(fit, (jnp.inf, penalties[0]), (tried, last))
+  return jax.tree.map(lambda x: x[-1], fitted), penalty
 
 
 TRAINING = Program(init, step, finish, steps=lambda config: config.train.epochs)
@@ -486,29 +499,33 @@ def run(config, ctx):
   operands = prepare(config)
   seeds = ctx.seeds(config)
   names = available(config)
-  draws = jax.vmap(lambda seed: draw(bind(config, {"seed": seed}), operands))
-  operands["draws"] = jax.jit(draws)(jnp.arange(seeds[0], seeds[-1] + 1))
-  operands["first_seed"] = jnp.asarray(seeds[0], jnp.int32)
-  operands = {name: operands[name] for name in operands if name not in ("pool", "test")}
+  draws = jax.jit(
+    jax.vmap(lambda seed: draw(bind(config, {"seed": seed}), operands)),
+    compiler_options=compiler_options(quick=True) if config.get("preset") == "smoke" else None,
+  )
+  numbers = jnp.asarray(seeds, jnp.int32)
   wanted = methods.members(config.grid, names)
   keys = ("seed", *(f"labels.{field}" for field in methods.Labels._fields))
   rows = [(seed, *labels) for labels in wanted.values() for seed in seeds]
   stages = {
-    "distances": Stage("distances", DISTANCES, config, operands, {"seed": seeds}),
-    "labels": Stage("labels", TRAINING, config, operands, {keys: rows}),
-    "post_hoc": Stage("post-hoc calibrators", POST_HOC, config, operands, {"seed": seeds}),
+    "labels": Stage("labels", TRAINING, config, None, {keys: rows}),
+    "post_hoc": Stage("post-hoc calibrators", POST_HOC, config, None, {"seed": seeds}),
+    "distances": Stage("distances", DISTANCES, config, None, {"seed": seeds}),
   }
-  _compile_ahead(config, ctx, operands, stages)
+  shared = {name: x for name, x in operands.items() if name not in ("pool", "test")}
+  shared["first_seed"] = numbers[0]
+  if config.dataset == SYNTHETIC:  # images would take their memory twice
+    _compile_ahead(config, ctx, shared | {"draws": _zeros(draws, numbers)}, stages)
+  shared["draws"] = draws(numbers)
+  stages = {name: stage._replace(operands=shared) for name, stage in stages.items()}
   raw = ctx.members(*stages["distances"])
   zero = np.zeros_like(raw["l2"])
   between = jnp.asarray(np.stack([raw.get(kind, zero) for kind in DISTANCE_KINDS], 1))
-  found = ctx.members(*stages["labels"]._replace(operands=operands | {"distances": between}))
+  found = ctx.members(*stages["labels"]._replace(operands=shared | {"distances": between}))
   found = jax.tree.map(lambda x: x.reshape(len(wanted), len(seeds), *x.shape[1:]), found)
   found = {name: jax.tree.map(lambda x, i=i: x[i], found) for i, name in enumerate(wanted)}
   networks = found["onehot"]["network"]
-  fitted = ctx.members(
-    *stages["post_hoc"]._replace(operands=operands | {"networks": networks})
-  )
+  fitted = ctx.members(*stages["post_hoc"]._replace(operands=shared | {"networks": networks}))
   return {
     "seeds": np.asarray(seeds),
     "alpha": np.asarray(config.grid.alpha),
@@ -522,20 +539,26 @@ def run(config, ctx):
   }
 
 
+def _zeros(function, *arguments):
+  """Zeros in the shape of what the function returns, without calling it."""
+  shapes = jax.eval_shape(function, *arguments)
+  return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+
+
 def _compile_ahead(config, ctx, operands, stages):
   """All programs side by side, on zeros in place of what the stages give to each other."""
   seeds, classes = len(stages["distances"].over["seed"]), number_of_classes(config, operands)
-  start = jax.eval_shape(functools.partial(init, config), operands)
-  networks = _variables(start.params, start.batch_stats)
+
+  def networks():
+    start = jax.vmap(lambda seed: init(bind(config, {"seed": seed}), operands))
+    state = start(jnp.full(seeds, operands["first_seed"]))
+    return _variables(state.params, state.batch_stats)
+
   more = {
     "labels": {"distances": jnp.zeros((seeds, len(DISTANCE_KINDS), classes, classes))},
-    "post_hoc": {
-      "networks": jax.tree.map(lambda x: jnp.zeros((seeds, *x.shape), x.dtype), networks)
-    },
+    "post_hoc": {"networks": _zeros(networks)},
+    "distances": {},
   }
   ctx.compile_ahead(
-    *(
-      stages[name]._replace(operands=operands | more.get(name, {}))
-      for name in ("labels", "post_hoc", "distances")
-    )
+    *(stage._replace(operands=operands | more[name]) for name, stage in stages.items())
   )

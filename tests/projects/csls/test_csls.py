@@ -9,6 +9,7 @@ import pytest
 
 from configs.csls import get_config
 from lib import losses
+from lib.calibration import dirichlet
 from lib.experiment import UserError, bind
 from lib.experiment import claims as check
 from lib.metrics import calibration as measure
@@ -110,6 +111,24 @@ def test_training_is_that_of_its_labels_and_paired():
   np.testing.assert_allclose(nll[0], nll[1], rtol=1e-5)  # α = 0 is one-hot whatever the kind
   np.testing.assert_allclose(nll[2], nll[3], rtol=1e-4)  # equal distances are uniform labels
   assert len(np.unique(np.round(nll, 4))) == 3
+
+
+def test_dirichlet_takes_the_penalty_of_the_least_held_out_loss():
+  config = tiny(**{"dirichlet.penalties": (1e-3, 1e-1, 1e2), "dirichlet.iterations": 60})
+  rng = np.random.default_rng(0)
+  z = jnp.asarray(3 * rng.normal(size=(200, 4)), jnp.float32)
+  y = jnp.asarray(
+    (np.asarray(jax.nn.softmax(z / 3)).cumsum(1) > rng.uniform(size=(200, 1))).argmax(1)
+  )
+  fit = jax.jit(lambda z, y, p: dirichlet.fit(z, y, p, p, 60))
+  held_out = []
+  for p in config.dirichlet.penalties:
+    scores = np.asarray(dirichlet.scores(fit(z[:100], y[:100], p), z[100:]))
+    held_out.append(-np.log(scores[np.arange(100), y[100:]]).mean())
+  best = config.dirichlet.penalties[int(np.argmin(held_out))]
+  parameters, penalty = jax.jit(lambda z, y: experiment._dirichlet(config, z, y))(z, y)
+  np.testing.assert_allclose(penalty, best, rtol=1e-6)
+  np.testing.assert_allclose(parameters.matrix, fit(z, y, best).matrix, atol=2e-3)
 
 
 def test_quality_of_known_scores():
