@@ -24,14 +24,30 @@ CURVE = 2000  # examples of a split with which the curves of the training are ma
 
 def check(config):
   """Raises a UserError for numbers that make no sense."""
-  positive = ("seeds", "data.train", "data.validation", "train.epochs", "train.batch", "bins")
-  at_least(config, 1, *positive)
+  at_least(
+    config, 1, "seeds", "data.train", "data.test", "train.epochs", "train.batch", "bins"
+  )
+  at_least(
+    config, 1, *(f"autoencoder.{key}" for key in ("hidden", "latent", "steps", "batch"))
+  )
+  at_least(config, 1, "dirichlet.iterations", "mixture.groups", "mixture.dim")
+  at_least(
+    config, 2, "data.validation"
+  )  # half of it selects what the other half is fitted with
+  at_least(config, 16, "points")
+  at_least(config, 0, "grid.beta", "data.distances")
+  for key in ("grid.alphas", "grid.betas", "dirichlet.penalties"):
+    group, name = key.split(".")
+    if not config[group][name]:
+      raise UserError(f"{key} is empty; give at least one number.")
   for key in ("alpha", "alphas"):
     values = np.atleast_1d(config.grid[key])
     if not np.all((values > 0) & (values <= 1)):
       raise UserError(f"grid.{key} is {config.grid[key]}; α is in (0, 1].")
   if min(config.grid.betas) < 0 or config.grid.mixup <= 0:
     raise UserError("grid.betas must not be negative, and grid.mixup has to be positive.")
+  if min(config.dirichlet.penalties) < 0:
+    raise UserError("dirichlet.penalties must not be negative.")
   if config.model.name not in ("mlp", "resnet"):
     raise UserError(f"model.name is '{config.model.name}'; choose mlp or resnet.")
   if config.train.batch > config.data.train and config.dataset == SYNTHETIC:
@@ -80,7 +96,24 @@ def prepare(config):
         f"embeddings has the shape {vectors.shape}; give ({found.info.num_classes}, d)."
       )
     operands["embeddings"] = jnp.asarray(vectors, jnp.float32)
+  _refuse_sizes(config, len(found.train.targets), found.test is not None)
   return operands
+
+
+def _refuse_sizes(config, count, has_test):
+  """Raises a UserError where so many examples cannot be split as the config says."""
+  sizes = config.data
+  if has_test:
+    train, wanted = count - sizes.validation, sizes.validation + 1
+  else:
+    train, wanted = sizes.train, sizes.train + sizes.validation + sizes.test
+  if wanted > count:
+    raise UserError(
+      f"{config.dataset} has {count} examples; make data.train, data.validation and data.test "
+      "smaller (the preset digits has sizes for sklearn:digits)."
+    )
+  if config.train.batch > train:
+    raise UserError(f"train.batch is larger than the {train} examples that train.")
 
 
 def draw(config, operands) -> Draw:
