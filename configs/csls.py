@@ -79,7 +79,6 @@ def get_config(preset="default"):
   config.grid.alphas = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5)
   config.grid.betas = (0.5, 1.0, 2.0, 4.0, 6.0)
   config.dirichlet = ConfigDict({"penalties": (1e-3, 1e-2, 1e-1, 1.0), "iterations": 60})
-  config.post_hoc = False  # of a stage: whether post-hoc calibrators are fitted
   config.bins = 15
   config.points = 1024  # grid of the kernel densities
   return presets.apply(config, preset, PRESETS)

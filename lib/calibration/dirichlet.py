@@ -21,12 +21,21 @@ class Dirichlet(NamedTuple):
 
 
 def objective(
-  parameters: Dirichlet, logits: jax.Array, labels: jax.Array, off_diagonal, intercept
+  parameters: Dirichlet,
+  logits: jax.Array,
+  labels: jax.Array,
+  off_diagonal,
+  intercept,
+  weights: jax.Array | None = None,
 ) -> jax.Array:
-  """mean −log q_y + λ/(K(K−1)) Σ_{i≠j} W_ij² + μ/K Σ_i b_i², q = softmax(W log p + b)."""
+  """mean −log q_y + λ/(K(K−1)) Σ_{i≠j} W_ij² + μ/K Σ_i b_i², q = softmax(W log p + b).
+
+  The mean is over the examples, weighted where there are `weights`.
+  """
   classes = logits.shape[-1]
   outputs = _outputs(parameters, logits)
-  loss = optax.losses.softmax_cross_entropy_with_integer_labels(outputs, labels).mean()
+  losses = optax.losses.softmax_cross_entropy_with_integer_labels(outputs, labels)
+  loss = jnp.average(losses, weights=weights)
   off = parameters.matrix * (1 - jnp.eye(classes))
   return (
     loss
@@ -45,6 +54,7 @@ def fit(
   off_diagonal=1e-2,
   intercept=1e-2,
   iterations: int = 100,
+  weights: jax.Array | None = None,
 ) -> Dirichlet:
   """Minimises `objective`, which is convex, by L-BFGS from the identity.
 
@@ -54,12 +64,13 @@ def fit(
     off_diagonal: λ, may be traced.
     intercept: μ, may be traced.
     iterations: of L-BFGS.
+    weights: (n,) of the examples, by default equal; 0 leaves one out without changing shapes.
   """
   classes = logits.shape[-1]
   start = Dirichlet(jnp.eye(classes, dtype=logits.dtype), jnp.zeros(classes, logits.dtype))
 
   def value(parameters):
-    return objective(parameters, logits, labels, off_diagonal, intercept)
+    return objective(parameters, logits, labels, off_diagonal, intercept, weights)
 
   solver = optax.lbfgs(linesearch=optax.scale_by_zoom_linesearch(max_linesearch_steps=15))
   value_and_grad = optax.value_and_grad_from_state(value)

@@ -11,25 +11,43 @@ from jax import lax
 
 from lib import calibration, data, losses, models, training
 from lib.data import mixtures
-from lib.experiment import Program, UserError, at_least, bind
+from lib.experiment import Program, Stage, UserError, at_least, bind
+from lib.experiment.compilation import compiler_options
 from lib.metrics import binning, density
 from lib.metrics import calibration as measure
 from projects.csls import methods
 
 SYNTHETIC = "hierarchical"
+DISTANCE_KINDS = methods.KINDS[: methods.KINDS.index("uniform")]
 CURVE = 2000  # examples of a split with which the curves of the training are made
 
 
 def check(config):
   """Raises a UserError for numbers that make no sense."""
-  positive = ("seeds", "data.train", "data.validation", "train.epochs", "train.batch", "bins")
-  at_least(config, 1, *positive)
+  at_least(
+    config, 1, "seeds", "data.train", "data.test", "train.epochs", "train.batch", "bins"
+  )
+  at_least(
+    config, 1, *(f"autoencoder.{key}" for key in ("hidden", "latent", "steps", "batch"))
+  )
+  at_least(config, 1, "dirichlet.iterations", "mixture.groups", "mixture.dim")
+  at_least(
+    config, 2, "data.validation"
+  )  # half of it selects what the other half is fitted with
+  at_least(config, 16, "points")
+  at_least(config, 0, "grid.beta", "data.distances")
+  for key in ("grid.alphas", "grid.betas", "dirichlet.penalties"):
+    group, name = key.split(".")
+    if not config[group][name]:
+      raise UserError(f"{key} is empty; give at least one number.")
   for key in ("alpha", "alphas"):
     values = np.atleast_1d(config.grid[key])
     if not np.all((values > 0) & (values <= 1)):
       raise UserError(f"grid.{key} is {config.grid[key]}; α is in (0, 1].")
   if min(config.grid.betas) < 0 or config.grid.mixup <= 0:
     raise UserError("grid.betas must not be negative, and grid.mixup has to be positive.")
+  if min(config.dirichlet.penalties) < 0:
+    raise UserError("dirichlet.penalties must not be negative.")
   if config.model.name not in ("mlp", "resnet"):
     raise UserError(f"model.name is '{config.model.name}'; choose mlp or resnet.")
   if config.train.batch > config.data.train and config.dataset == SYNTHETIC:
@@ -78,7 +96,24 @@ def prepare(config):
         f"embeddings has the shape {vectors.shape}; give ({found.info.num_classes}, d)."
       )
     operands["embeddings"] = jnp.asarray(vectors, jnp.float32)
+  _refuse_sizes(config, len(found.train.targets), found.test is not None)
   return operands
+
+
+def _refuse_sizes(config, count, has_test):
+  """Raises a UserError where so many examples cannot be split as the config says."""
+  sizes = config.data
+  if has_test:
+    train, wanted = count - sizes.validation, sizes.validation + 1
+  else:
+    train, wanted = sizes.train, sizes.train + sizes.validation + sizes.test
+  if wanted > count:
+    raise UserError(
+      f"{config.dataset} has {count} examples; make data.train, data.validation and data.test "
+      "smaller (the preset digits has sizes for sklearn:digits)."
+    )
+  if config.train.batch > train:
+    raise UserError(f"train.batch is larger than the {train} examples that train.")
 
 
 def draw(config, operands) -> Draw:
@@ -322,10 +357,11 @@ def step(config, operands, state):
   carry = (state.params, state.batch_stats, state.opt_state)
   (params, batch_stats, opt_state), loss = lax.scan(update, carry, (rows, keys))
   state = State(params, batch_stats, opt_state, key)
+  variables = _variables(params, batch_stats)
   measured = {"train_loss": loss.mean()}
   for name in ("validation", "test"):
     split = jax.tree.map(lambda x: x[:CURVE], getattr(found, name))
-    scores = jax.nn.softmax(_logits(config, operands, state, split.inputs))
+    scores = jax.nn.softmax(_logits(config, operands, variables, split.inputs))
     measured |= {
       f"{name}_accuracy": jnp.mean(scores.argmax(-1) == split.labels),
       f"{name}_ece": _histogram(config, scores, split.labels),
@@ -334,9 +370,8 @@ def step(config, operands, state):
   return state, measured
 
 
-def _logits(config, operands, state, x):
+def _logits(config, operands, variables, x):
   model = network(config, number_of_classes(config, operands))
-  variables = _variables(state.params, state.batch_stats)
   run = functools.partial(models.apply, model, variables)
   whole = len(x) // 1000 * 1000
   if config.model.name == "mlp" or not whole:
@@ -395,68 +430,101 @@ def quality(config, scores, split, posterior=None):
   return found
 
 
-def finish(config, operands, state, history):
-  """Measures of the trained network, with and without a temperature; post-hoc calibrators."""
+def _outputs(config, operands, variables) -> dict[str, jax.Array]:
+  """Logits of a trained network on what is measured and fitted, by name."""
   found = of_seed(config, operands)
-  logits = {
-    name: _logits(config, operands, state, x)
-    for name, x in (
-      ("validation", found.validation.inputs),
-      ("test", found.test.inputs),
-      ("unseen", found.unseen),
-      ("noise", found.noise),
-    )
+  inputs = {
+    "validation": found.validation.inputs,
+    "test": found.test.inputs,
+    "unseen": found.unseen,
+    "noise": found.noise,
+  }
+  return {name: _logits(config, operands, variables, x) for name, x in inputs.items()}
+
+
+def _measured(config, operands, scores):
+  """`quality` of the scores of the test split, and the mean confidence on the other inputs."""
+  found = of_seed(config, operands)
+  return quality(config, scores["test"], found.test, found.posterior) | {
+    f"confidence_{name}": scores[name].max(-1).mean() for name in ("unseen", "noise")
   }
 
-  def measured(scores):
-    return quality(config, scores(logits["test"]), found.test, found.posterior) | {
-      f"confidence_{name}": scores(logits[name]).max(-1).mean() for name in ("unseen", "noise")
-    }
 
-  held_out = (logits["validation"], found.validation.labels)
-  results = {"plain": measured(jax.nn.softmax)}
-  results["plain"]["validation_histogram"] = _histogram(
-    config, jax.nn.softmax(held_out[0]), held_out[1]
-  )
+def finish(config, operands, state, history):
+  """Measures of the trained network, with and without a temperature, and its weights."""
+  variables = _variables(state.params, state.batch_stats)
+  logits = _outputs(config, operands, variables)
+  held_out = logits.pop("validation"), of_seed(config, operands).validation.labels
   scaled = calibration.temperature
   temperature = scaled.fit(*held_out)
-  results["ts"] = measured(functools.partial(scaled.scores, temperature))
-  results["ts"]["temperature"] = temperature
+
+  def measured(t):
+    return _measured(config, operands, {k: scaled.scores(t, z) for k, z in logits.items()})
+
+  # in a loop, which is compiled once for both
+  both = lax.map(measured, jnp.stack([jnp.ones_like(temperature), temperature]))
+  plain, ts = (jax.tree.map(lambda x, i=i: x[i], both) for i in range(2))
+  plain["validation_histogram"] = _histogram(config, jax.nn.softmax(held_out[0]), held_out[1])
   for name in ("test_accuracy", "test_ece", "test_nll", "validation_accuracy"):
-    results["plain"][f"{name}_history"] = history[name]
-  if config.post_hoc:
-    results |= post_hoc(config, held_out, measured)
-  return results
+    plain[f"{name}_history"] = history[name]
+  ts["temperature"] = temperature
+  return {"plain": plain, "ts": ts, "network": variables}
 
 
-def post_hoc(config, held_out, measured):
-  """Ensemble temperatures and Dirichlet calibration fitted on the validation split.
+def post_hoc(config, operands):
+  """Ensemble temperatures and Dirichlet calibration of the seed's network of one-hot labels.
 
-  λ = μ of the latter is chosen by fitting on one half and the loss on the other.
+  Fitted on the validation split; λ = μ of the latter is chosen by the loss on one half of it
+  after fitting on the other.
   """
-  results = {}
+  row = config.seed - operands["first_seed"]
+  logits = _outputs(config, operands, jax.tree.map(lambda x: x[row], operands["networks"]))
+  held_out = logits.pop("validation"), of_seed(config, operands).validation.labels
+  maps, extra = [], {}
   for name, loss in (("ets", "nll"), ("ets_mse", "mse")):
     parameters = calibration.ensemble.fit(*held_out, loss)
-    results[name] = measured(functools.partial(calibration.ensemble.scores, parameters))
-    results[name]["weights"] = parameters.weights
-  half = len(held_out[1]) // 2
-  fit = functools.partial(calibration.dirichlet.fit, iterations=config.dirichlet.iterations)
-  penalties = jnp.asarray(config.dirichlet.penalties)
+    maps.append(functools.partial(calibration.ensemble.scores, parameters))
+    extra[name] = {"weights": parameters.weights}
+  parameters, penalty = _dirichlet(config, *held_out)
+  maps.append(functools.partial(calibration.dirichlet.scores, parameters))
+  extra["dirichlet"] = {"penalty": penalty}
+  scores = {k: jnp.stack([scores(z) for scores in maps]) for k, z in logits.items()}
+  # in a loop, which is compiled once for all maps
+  found = lax.map(functools.partial(_measured, config, operands), scores)
+  return {
+    name: jax.tree.map(lambda x, i=i: x[i], found) | extra[name]
+    for i, name in enumerate(extra)
+  }
 
-  def loss(penalty):
-    parameters = fit(held_out[0][:half], held_out[1][:half], penalty, penalty)
-    return _nll(
-      calibration.dirichlet.scores(parameters, held_out[0][half:]), held_out[1][half:]
+
+def _dirichlet(config, logits, labels):
+  """Parameters fitted to all of the examples, and the penalty with the least held-out loss."""
+  count, half = len(labels), len(labels) // 2
+  iterations, penalties = config.dirichlet.iterations, jnp.asarray(config.dirichlet.penalties)
+
+  def fit(best, row):
+    """On one half with the next penalty; in the last row on all examples with the best one."""
+    tried, last = row
+    penalty = jnp.where(last, best[1], tried)
+    weights = jnp.where(last | (jnp.arange(count) < half), 1.0, 0.0)
+    parameters = calibration.dirichlet.fit(
+      logits, labels, penalty, penalty, iterations, weights
     )
+    scores = calibration.dirichlet.scores(parameters, logits[half:])
+    loss = _nll(scores, labels[half:])
+    better = ~last & (loss < best[0])
+    best = jax.tree.map(functools.partial(jnp.where, better), (loss, penalty), best)
+    return best, parameters
 
-  penalty = penalties[jnp.argmin(lax.map(loss, penalties))]
-  parameters = fit(*held_out, penalty, penalty)
-  scores = functools.partial(calibration.dirichlet.scores, parameters)
-  results["dirichlet"] = measured(scores) | {"penalty": penalty}
-  return results
+  # one loop over the penalties and the last fit, so that the optimiser is compiled once
+  tried = jnp.append(penalties, 0.0)
+  last = jnp.arange(len(tried)) == len(penalties)
+  (_, penalty), fitted = lax.scan(fit, (jnp.inf, penalties[0]), (tried, last))
+  return jax.tree.map(lambda x: x[-1], fitted), penalty
 
 
 TRAINING = Program(init, step, finish, steps=lambda config: config.train.epochs)
+POST_HOC = Program.once(post_hoc)
 
 
 def run(config, ctx):
@@ -464,42 +532,66 @@ def run(config, ctx):
   operands = prepare(config)
   seeds = ctx.seeds(config)
   names = available(config)
-  draws = jax.vmap(lambda seed: draw(bind(config, {"seed": seed}), operands))
-  operands["draws"] = jax.jit(draws)(jnp.arange(seeds[0], seeds[-1] + 1))
-  operands["first_seed"] = jnp.asarray(seeds[0], jnp.int32)
-  operands = {name: operands[name] for name in operands if name not in ("pool", "test")}
-  raw = ctx.members("distances", DISTANCES, config, operands, over={"seed": seeds})
-  zero = np.zeros_like(raw["l2"])
-  kinds = methods.KINDS[: methods.KINDS.index("uniform")]
-  operands["distances"] = jnp.asarray(np.stack([raw.get(kind, zero) for kind in kinds], 1))
+  draws = jax.jit(
+    jax.vmap(lambda seed: draw(bind(config, {"seed": seed}), operands)),
+    compiler_options=compiler_options(quick=True) if config.get("preset") == "smoke" else None,
+  )
+  numbers = jnp.asarray(seeds, jnp.int32)
   wanted = methods.members(config.grid, names)
   keys = ("seed", *(f"labels.{field}" for field in methods.Labels._fields))
   rows = [(seed, *labels) for labels in wanted.values() for seed in seeds]
-  found = ctx.members("labels", TRAINING, config, operands, over={keys: rows})
+  stages = {
+    "labels": Stage("labels", TRAINING, config, None, {keys: rows}),
+    "post_hoc": Stage("post-hoc calibrators", POST_HOC, config, None, {"seed": seeds}),
+    "distances": Stage("distances", DISTANCES, config, None, {"seed": seeds}),
+  }
+  shared = {name: x for name, x in operands.items() if name not in ("pool", "test")}
+  shared["first_seed"] = numbers[0]
+  if config.dataset == SYNTHETIC:  # images would take their memory twice
+    _compile_ahead(config, ctx, shared | {"draws": _zeros(draws, numbers)}, stages)
+  shared["draws"] = draws(numbers)
+  stages = {name: stage._replace(operands=shared) for name, stage in stages.items()}
+  raw = ctx.members(*stages["distances"])
+  zero = np.zeros_like(raw["l2"])
+  between = jnp.asarray(np.stack([raw.get(kind, zero) for kind in DISTANCE_KINDS], 1))
+  found = ctx.members(*stages["labels"]._replace(operands=shared | {"distances": between}))
   found = jax.tree.map(lambda x: x.reshape(len(wanted), len(seeds), *x.shape[1:]), found)
-  onehot = [(seed, *wanted["onehot"]) for seed in seeds]
-  fitted = ctx.members(
-    "post-hoc calibrators",
-    TRAINING,
-    config,
-    operands,
-    over={keys: onehot},
-    set={"post_hoc": True},
-  )
-  results = {
-    name: jax.tree.map(lambda x, i=i: x[i], found["plain"]) for i, name in enumerate(wanted)
-  }
-  scaled = {
-    name: jax.tree.map(lambda x, i=i: x[i], found["ts"]) for i, name in enumerate(wanted)
-  }
-  results |= {name: fitted[name] for name in methods.POST_HOC}
+  found = {name: jax.tree.map(lambda x, i=i: x[i], found) for i, name in enumerate(wanted)}
+  networks = found["onehot"]["network"]
+  fitted = ctx.members(*stages["post_hoc"]._replace(operands=shared | {"networks": networks}))
   return {
     "seeds": np.asarray(seeds),
     "alpha": np.asarray(config.grid.alpha),
     "beta": np.asarray(config.grid.beta),
     "alphas": np.asarray(sorted({*config.grid.alphas, config.grid.alpha})),
     "betas": np.asarray(sorted({*config.grid.betas, config.grid.beta})),
-    "methods": results,
-    "scaled": scaled,  # the same networks with a temperature fitted on validation data
+    "methods": {name: of["plain"] for name, of in found.items()} | fitted,
+    # the same networks with a temperature fitted on validation data
+    "scaled": {name: of["ts"] for name, of in found.items()},
     "distances": raw,
   }
+
+
+def _zeros(function, *arguments):
+  """Zeros in the shape of what the function returns, without calling it."""
+  shapes = jax.eval_shape(function, *arguments)
+  return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+
+
+def _compile_ahead(config, ctx, operands, stages):
+  """All programs side by side, on zeros in place of what the stages give to each other."""
+  seeds, classes = len(stages["distances"].over["seed"]), number_of_classes(config, operands)
+
+  def networks():
+    start = jax.vmap(lambda seed: init(bind(config, {"seed": seed}), operands))
+    state = start(jnp.full(seeds, operands["first_seed"]))
+    return _variables(state.params, state.batch_stats)
+
+  more = {
+    "labels": {"distances": jnp.zeros((seeds, len(DISTANCE_KINDS), classes, classes))},
+    "post_hoc": {"networks": _zeros(networks)},
+    "distances": {},
+  }
+  ctx.compile_ahead(
+    *(stage._replace(operands=operands | more[name]) for name, stage in stages.items())
+  )

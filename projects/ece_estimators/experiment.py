@@ -20,6 +20,9 @@ MODELS = ("logistic", "naive_bayes", "svc", "forest")
 
 def check(config):
   """Raises a UserError for numbers that make no sense."""
+  for key in ("models", "classes", "dims", "sizes", "bins", "bandwidths"):
+    if not config[key]:
+      raise UserError(f"{key} is empty; name at least one.")
   for name in config.models:
     if name not in MODELS:
       raise UserError(f"models has '{name}'; choose from {', '.join(MODELS)}.")
@@ -28,6 +31,8 @@ def check(config):
     "train.sets": config.train.sets,
     "sets": config.sets,
     "holdout.bins": config.holdout.bins,
+    "figure.bins": config.figure.bins,
+    "figure.resamples": config.figure.resamples,
     "smallest of bins": min(config.bins),
     "smallest of dims": min(config.dims),
   }
@@ -44,8 +49,10 @@ def check(config):
     raise UserError("holdout.pool must be at least 2 and at most holdout.points.")
   if not 0 < config.percentile < 100:
     raise UserError(f"percentile is {config.percentile}; it must be between 0 and 100.")
-  if min(config.bandwidths) <= 0 or config.points < 16:
+  if min(*config.bandwidths, config.figure.bandwidth) <= 0 or config.points < 16:
     raise UserError("bandwidths must be positive, and points at least 16.")
+  if config.figure.size < 2:
+    raise UserError(f"figure.size is {config.figure.size}; it must be at least 2.")
 
 
 # --- score distributions -----------------------------------------------------------------

@@ -37,13 +37,25 @@ VARIANTS = {
 
 def check(config):
   """Raises a UserError for numbers that make no sense."""
-  at_least(config, 1, "seeds", "generations", "hidden", "partial.epochs")
+  at_least(config, 1, "seeds", "generations", "hidden", "partial.epochs", "partial.batch")
   at_least(config, 3, "population")
   at_least(config, 0, "mutation", "sees_groups")
   if len(config.split) != 3 or min(config.split) <= 0:
     raise UserError(
       f"split is {tuple(config.split)}; give three positive shares: train, validation, test."
     )
+  if config.alpha in (0, 1):
+    raise UserError(
+      f"alpha is {config.alpha:g}; the generalised entropy needs another, such as 2."
+    )
+  if config.partial.learning_rate <= 0:
+    raise UserError(
+      f"partial.learning_rate is {config.partial.learning_rate}; give more than 0."
+    )
+  if config.sees_groups > 1:
+    raise UserError(f"sees_groups is {config.sees_groups}; it is between 0 and 1.")
+  if not config.shifts:
+    raise UserError("shifts is empty; give at least 0.0, which leaves the models as they are.")
   if config.partial.loss not in ("mse", "bce"):
     raise UserError(f"partial.loss is '{config.partial.loss}'; choose mse or bce.")
   if not config.sensitive:
@@ -76,6 +88,10 @@ def prepare(config):
   inputs, labels = inputs[rows], labels[rows]
   if len(labels) < 50:
     raise UserError(f"rows leaves {len(labels)} rows, fewer than 50.")
+  if min(_part_sizes(config, len(labels))) < 1:
+    raise UserError(
+      f"split is {tuple(config.split)}; of {len(labels)} rows that leaves a part without any."
+    )
   attributes = [sensitive.attribute(inputs, names, text) for text in config.sensitive]
   groups, group_names = sensitive.intersect(attributes)
 
@@ -110,12 +126,16 @@ class Split(NamedTuple):
   scale: jax.Array
 
 
+def _part_sizes(config, count):
+  """How many of so many rows are for training, validation and test."""
+  sizes = [round(share / sum(config.split) * count) for share in config.split[1:]]
+  return [count - sum(sizes), *sizes]
+
+
 def split(config, operands, key) -> Split:
   """A random split of the trial; numbers get mean 0 and variance 1 over its training part."""
   count = len(operands["labels"])
-  total = sum(config.split)
-  sizes = [round(share / total * count) for share in config.split[1:]]
-  rows = data.random_split(key, count, [count - sum(sizes), *sizes])
+  rows = data.random_split(key, count, _part_sizes(config, count))
   x = operands["inputs"][rows[0]]
   is_number = operands["is_number"]
   mean, deviation = jnp.where(is_number, x.mean(0), 0.0), x.std(0)

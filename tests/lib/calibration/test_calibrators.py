@@ -124,6 +124,16 @@ def test_dirichlet_penalty_shrinks_what_it_names():
   )
 
 
+def test_dirichlet_without_the_examples_of_weight_zero():
+  logits, y = draws(300)
+  fit = jax.jit(dirichlet.fit)
+  weights = jnp.where(jnp.arange(300) < 200, 1.0, 0.0)
+  found = fit(logits, y, 0.1, 0.2, weights=weights)
+  expected = fit(logits[:200], y[:200], 0.1, 0.2)
+  np.testing.assert_allclose(found.matrix, expected.matrix, atol=2e-3)
+  assert jnp.abs(found.matrix - fit(logits, y, 0.1, 0.2).matrix).max() > 0.01
+
+
 def test_calibrated_logits_are_left_alone():
   logits, y = draws(20_000, sharpness=1.0)
   np.testing.assert_allclose(temperature.fit(logits, y), 1.0, atol=0.03)

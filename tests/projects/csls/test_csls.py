@@ -9,6 +9,7 @@ import pytest
 
 from configs.csls import get_config
 from lib import losses
+from lib.calibration import dirichlet
 from lib.experiment import UserError, bind
 from lib.experiment import claims as check
 from lib.metrics import calibration as measure
@@ -112,6 +113,24 @@ def test_training_is_that_of_its_labels_and_paired():
   assert len(np.unique(np.round(nll, 4))) == 3
 
 
+def test_dirichlet_takes_the_penalty_of_the_least_held_out_loss():
+  config = tiny(**{"dirichlet.penalties": (1e-3, 1e-1, 1e2), "dirichlet.iterations": 60})
+  rng = np.random.default_rng(0)
+  z = jnp.asarray(3 * rng.normal(size=(200, 4)), jnp.float32)
+  y = jnp.asarray(
+    (np.asarray(jax.nn.softmax(z / 3)).cumsum(1) > rng.uniform(size=(200, 1))).argmax(1)
+  )
+  fit = jax.jit(lambda z, y, p: dirichlet.fit(z, y, p, p, 60))
+  held_out = []
+  for p in config.dirichlet.penalties:
+    scores = np.asarray(dirichlet.scores(fit(z[:100], y[:100], p), z[100:]))
+    held_out.append(-np.log(scores[np.arange(100), y[100:]]).mean())
+  best = config.dirichlet.penalties[int(np.argmin(held_out))]
+  parameters, penalty = jax.jit(lambda z, y: experiment._dirichlet(config, z, y))(z, y)
+  np.testing.assert_allclose(penalty, best, rtol=1e-6)
+  np.testing.assert_allclose(parameters.matrix, fit(z, y, best).matrix, atol=2e-3)
+
+
 def test_quality_of_known_scores():
   config = get_config()
   rng = np.random.default_rng(0)
@@ -154,6 +173,21 @@ def test_digits_and_residual_networks_trace():
     ({"grid.betas": (-1.0,)}, "negative"),
     ({"model.name": "vit"}, "choose mlp or resnet"),
     ({"mixture.classes": 2}, "at least 3"),
+    ({"grid.betas": ()}, "grid.betas is empty"),
+    ({"dirichlet.penalties": ()}, "dirichlet.penalties is empty"),
+    ({"data.validation": 1}, "at least 2"),
+    ({"data.test": 0}, "data.test is 0"),
+    ({"dataset": "sklearn:digits", "data.test": 10_000}, "1797 examples"),
+    (
+      {
+        "dataset": "sklearn:digits",
+        "data.train": 90,
+        "data.validation": 500,
+        "data.test": 900,
+        "train.batch": 100,
+      },
+      "larger than the 90 examples",
+    ),
     ({"dataset": "sklearn:diabetes"}, "a regression"),
     ({"dataset": "sklearn:digits", "embeddings": "missing.npy"}, "cannot be read"),
   ],

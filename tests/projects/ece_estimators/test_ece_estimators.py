@@ -117,6 +117,11 @@ def test_evaluation_sets_are_the_same_for_all_rows_of_a_classifier():
     ({"holdout.pool": 10**9}, "at most holdout.points"),
     ({"percentile": 100.0}, "between 0 and 100"),
     ({"bandwidths": (0.0,)}, "positive"),
+    ({"bandwidths": ()}, "bandwidths is empty"),
+    ({"models": ()}, "models is empty"),
+    ({"figure.bandwidth": -1.0}, "positive"),
+    ({"figure.resamples": 0}, "figure.resamples is 0"),
+    ({"figure.size": 1}, "figure.size is 1"),
   ],
 )
 def test_impossible_numbers_are_refused(changes, message):

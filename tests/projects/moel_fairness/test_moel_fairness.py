@@ -59,11 +59,18 @@ def test_impossible_settings_are_refused():
     ({"partial.loss": "hinge"}, "mse or bce"),
     ({"sensitive": ()}, "sensitive"),
     ({"mutation": -1.0}, "mutation"),
+    ({"alpha": 1.0}, "alpha is 1"),
+    ({"partial.batch": 0}, "batch"),
+    ({"partial.learning_rate": 0.0}, "learning_rate"),
+    ({"shifts": ()}, "shifts is empty"),
+    ({"sees_groups": 2.0}, "between 0 and 1"),
   ):
     with pytest.raises(UserError, match=message):
       experiment.check(bind(get_config("smoke"), changes))
   with pytest.raises(UserError, match="positive"):
     experiment.prepare(config_of(positive="yes"))
+  with pytest.raises(UserError, match="without any"):
+    experiment.prepare(config_of(split=(1000, 1, 1)))
   with pytest.raises(UserError, match="table"):
     experiment.prepare(config_of(dataset="sklearn:digits"))
   with pytest.raises(UserError, match="fewer"):
