@@ -263,8 +263,9 @@ def equivalence(config, operands):
     for name in config.equivalence.optimizers:
 
       def difference(key, name=name):
-        pair = (trajectory(name, area, key) for area in (OFF, methods.TENSOR))
-        gaps = jax.tree.map(lambda a, b: jnp.abs(a - b).max(), *pair)
+        areas = jnp.asarray([OFF, methods.TENSOR])  # one program for both
+        pair = jax.vmap(lambda area: trajectory(name, area, key))(areas)
+        gaps = jax.tree.map(lambda w: jnp.abs(w[0] - w[1]).max(), pair)
         return jnp.stack(jax.tree.leaves(gaps)).max()
 
       results[name] = np.asarray(jax.jit(jax.vmap(difference))(keys))
@@ -278,10 +279,13 @@ NETWORKS = {"plain": False, "batch_norm": True}  # name -> model.batch_norm
 
 def rows_of(config, network):
   """The rows of a network by how they are trained: {"tuned", "others", "hooks"}."""
-  rows = config.methods if network == "plain" else config.normalised
+  if network == "plain":
+    rows, tuned = config.methods, config.tuned
+  else:
+    rows, tuned = config.normalised, ("base",)
   found = {"tuned": [], "others": [], "hooks": []}
   for row in rows:
-    kind = "tuned" if row in config.tuned else "hooks" if row in methods.HOOKED else "others"
+    kind = "tuned" if row in tuned else "hooks" if row in methods.HOOKED else "others"
     found[kind].append(row)
   return {kind: rows for kind, rows in found.items() if rows}
 
