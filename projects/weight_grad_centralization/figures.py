@@ -36,6 +36,7 @@ def accuracies(results):
       ax.axvline(base, color=_COLOURS[optimizer], lw=0.7, ls=":")
     ax.set_yticks(range(len(rows[network])), [claims.label(row) for row in rows[network]])
     ax.invert_yaxis()
+    ax.set_xlim(left=max(0.0, ax.get_xlim()[0]))
     ax.set_title(_NETWORKS[network])
     ax.set_xlabel("test accuracy, %")
   handles = axes[0][0].get_legend_handles_labels()
