@@ -225,25 +225,34 @@ def optimizer_named(name, rate):
 def equivalence(config, operands):
   """Largest difference between the weights of WC and of WC + GC, in float64.
 
-  {optimiser: (networks)} after `equivalence.steps` steps from the same start.
+  {optimiser: (networks)} after `equivalence.steps` steps from the same start. All networks,
+  of both methods and all optimisers, have their gradients taken at once: one compiled program.
   """
   config = bind(config, {"model.batch_norm": False, "model.hooks": False})
   hidden = len(config.model.hidden)
   model = network(config, method_of(config), operands["classes"].shape[0])
   size = config.train.batch_size
   images, labels = (np.asarray(a[: 10 * size]) for a in operands["train"])
+  names = tuple(config.equivalence.optimizers)
+  areas = (OFF, methods.TENSOR)
+  project = project_weights(Method("", methods.CENTRE), hidden)
+  optimizers = [
+    [
+      optax.chain(
+        centre_gradients(Method("", methods.CENTRE, gradient_area=area), hidden),
+        optimizer_named(name, config.sgd.learning_rate),
+      )
+      for area in areas
+    ]
+    for name in names
+  ]
 
-  def trajectory(name, gradient_area, key):
-    method = Method("", methods.CENTRE, gradient_area=gradient_area)
-    optimizer = optax.chain(
-      centre_gradients(method, hidden), optimizer_named(name, config.sgd.learning_rate)
-    )
-    project = project_weights(method, hidden)
+  def differences(key):
     params = models.init(model, key, images.shape[1:])["params"]
     params = project(jax.tree.map(lambda w: w.astype(jnp.float64), params))
+    starts = [[(params, optimizer.init(params)) for optimizer in pair] for pair in optimizers]
 
-    def step(carry, i):
-      params, state = carry
+    def step(states, i):
       rows = (i * size + jnp.arange(size)) % len(labels)
       x, y = jnp.asarray(images, jnp.float64)[rows], jnp.asarray(labels)[rows]
 
@@ -251,25 +260,32 @@ def equivalence(config, operands):
         logits = models.apply(model, {"params": params}, x)
         return optax.losses.softmax_cross_entropy_with_integer_labels(logits, y).mean()
 
-      change, state = optimizer.update(jax.grad(loss)(params), state, params)
-      return (project(optax.apply_updates(params, change)), state), None
+      flat = [params for pair in states for params, _ in pair]
+      stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *flat)
+      gradients = jax.vmap(jax.grad(loss))(stacked)
 
-    start = (params, optimizer.init(params))
-    return lax.scan(step, start, jnp.arange(config.equivalence.steps))[0][0]
+      def moved(n, optimizer, params, state):
+        gradient = jax.tree.map(lambda leaf: leaf[n], gradients)
+        change, state = optimizer.update(gradient, state, params)
+        return project(optax.apply_updates(params, change)), state
 
-  results = {}
+      return [
+        [moved(len(areas) * i + j, optimizers[i][j], *state) for j, state in enumerate(pair)]
+        for i, pair in enumerate(states)
+      ], None
+
+    ends, _ = lax.scan(step, starts, jnp.arange(config.equivalence.steps))
+
+    def gap(pair):
+      (first, _), (second, _) = pair
+      gaps = jax.tree.map(lambda a, b: jnp.abs(a - b).max(), first, second)
+      return jnp.stack(jax.tree.leaves(gaps)).max()
+
+    return {name: gap(pair) for name, pair in zip(names, ends, strict=True)}
+
   with jax.enable_x64(True):
     keys = jax.random.split(jax.random.key(config.seed), config.equivalence.networks)
-    for name in config.equivalence.optimizers:
-
-      def difference(key, name=name):
-        areas = jnp.asarray([OFF, methods.TENSOR])  # one program for both
-        pair = jax.vmap(lambda area: trajectory(name, area, key))(areas)
-        gaps = jax.tree.map(lambda w: jnp.abs(w[0] - w[1]).max(), pair)
-        return jnp.stack(jax.tree.leaves(gaps)).max()
-
-      results[name] = np.asarray(jax.jit(jax.vmap(difference))(keys))
-  return results
+    return jax.tree.map(np.asarray, jax.jit(jax.vmap(differences))(keys))
 
 
 # --- the experiment ---------------------------------------------------------------------
