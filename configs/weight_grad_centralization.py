@@ -33,7 +33,7 @@ PRESETS = {
     "equivalence.optimizers": ("momentum",),
   },
   "paper": {**_CIFAR, "train.epochs": 100},
-  # What two cores can do of CIFAR-10 in a quarter of an hour: a twenty-fifth of it, and a
+  # What two cores can do of CIFAR-10 in some twenty minutes: a twenty-fifth of it, and a
   # network of less than half the channels.
   "cifar10_cpu": {
     **_CIFAR,
