@@ -19,7 +19,7 @@ from lib.experiment.configs import at_least
 from lib.experiment.context import Context, Stage
 from lib.experiment.entry import Project, main, run
 from lib.experiment.errors import NonFiniteError, UserError
-from lib.experiment.program import Program, bind
+from lib.experiment.program import Program, bind, by_name
 from lib.experiment.report import Figure
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
   "UserError",
   "at_least",
   "bind",
+  "by_name",
   "claims",
   "main",
   "presets",

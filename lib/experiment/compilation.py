@@ -71,7 +71,7 @@ def compiler_options(quick: bool = False) -> dict[str, int]:
 
   Args:
     quick: for programs that run for less time than they compile, as those of smoke presets. On
-      a CPU the optimisation level is then 0, which compiles in two thirds of the time.
+      a CPU the optimisation level is then 1, which compiles in two thirds of the time.
 
   On an AMD processor with AVX-512, vectors of 512 bits. XLA keeps to 256 because some Intel
   processors lower their clock for wider ones; loops over arrays then run up to 1.25 times

@@ -140,7 +140,8 @@ class Context:
 
     Half of a short run is compiling, and XLA compiles a program on one core: what is announced
     here before the first stage runs compiles side by side. Stages kept on disk are skipped;
-    of several processes each compiles when it needs to.
+    of several processes each compiles when it needs to. Operands that an earlier stage has yet
+    to compute are announced by their shapes, `jax.ShapeDtypeStruct`.
     """
     if self.processes.count > 1:
       return

@@ -1,6 +1,6 @@
 """How members are cut: the grid of their values, batches, groups, shares of processes.
 
-Pure functions of numbers; `members` runs what they decide.
+Nothing runs here and nothing is kept: `members` runs what these functions decide.
 """
 
 import itertools

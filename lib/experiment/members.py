@@ -95,7 +95,7 @@ def run_members(
 def compile_members(
   ctx, name: str, program: Program, config: ConfigDict, operands, over, batch=None
 ) -> None:
-  """Compiles what `run_members` with these arguments would."""
+  """Compiles what `run_members` with these arguments would; shapes do for operands."""
   columns, shape = cutting.grid(over)
   count = int(np.prod(shape))
   batches = _Batches(ctx, name, program, config, operands, columns, count, batch or count)
@@ -118,7 +118,7 @@ class _Batches:
     own = jax.local_devices()[: self.shares[self.processes.index]]
     self.mesh = Mesh(np.array(own), (_AXIS,))
     self.sharded = NamedSharding(self.mesh, P(_AXIS))
-    self.operands = jax.device_put(operands, NamedSharding(self.mesh, P()))
+    self.operands = _placed(operands, NamedSharding(self.mesh, P()))
     self.signature = self._signature()
     kept = self.processes.agree(self.name, self._load_plan())
     # The plan of process 0, should the others' devices lead them to another one.
@@ -519,6 +519,17 @@ def _join(history: list) -> Any:
   if len(history) > 1:
     history[:] = [jax.tree.map(lambda *parts: np.concatenate(parts, 1), *history)]
   return history[0]
+
+
+def _placed(operands: PyTree, sharding: NamedSharding) -> PyTree:
+  """Operands on all devices; what is a shape alone, to compile for, is a shape there."""
+
+  def place(x):
+    if isinstance(x, jax.ShapeDtypeStruct):
+      return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding)
+    return jax.device_put(x, sharding)
+
+  return jax.tree.map(place, operands)
 
 
 def _shapes(tree: PyTree, sharding=None) -> PyTree:

@@ -1,6 +1,6 @@
 """A run as pure functions: what sweeps batch, devices shard and checkpoints cut."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -85,3 +85,19 @@ def bind(config: ConfigDict, values: Mapping[str, Any]) -> ConfigDict:
       raise KeyError(key)
     node[leaf] = value
   return bound
+
+
+def by_name(
+  names: Iterable[Hashable], results: PyTree, each: int | None = None
+) -> dict[Any, PyTree]:
+  """{name: its results}, of results whose leading axis runs over the names.
+
+  With `each` there are so many rows for every name, one block after the other.
+
+  >>> by_name(("a", "b"), {"x": jnp.arange(4)}, each=2)["b"]["x"].tolist()
+  [2, 3]
+  """
+  names = tuple(names)
+  if each is not None:
+    results = jax.tree.map(lambda x: x.reshape(len(names), each, *x.shape[1:]), results)
+  return {name: jax.tree.map(lambda x, i=i: x[i], results) for i, name in enumerate(names)}

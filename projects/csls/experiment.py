@@ -11,8 +11,7 @@ from jax import lax
 
 from lib import calibration, data, losses, models, training
 from lib.data import mixtures
-from lib.experiment import Program, Stage, UserError, at_least, bind
-from lib.experiment.compilation import compiler_options
+from lib.experiment import Program, Stage, UserError, at_least, bind, by_name
 from lib.metrics import binning, density
 from lib.metrics import calibration as measure
 from projects.csls import methods
@@ -24,16 +23,11 @@ CURVE = 2000  # examples of a split with which the curves of the training are ma
 
 def check(config):
   """Raises a UserError for numbers that make no sense."""
-  at_least(
-    config, 1, "seeds", "data.train", "data.test", "train.epochs", "train.batch", "bins"
-  )
-  at_least(
-    config, 1, *(f"autoencoder.{key}" for key in ("hidden", "latent", "steps", "batch"))
-  )
-  at_least(config, 1, "dirichlet.iterations", "mixture.groups", "mixture.dim")
-  at_least(
-    config, 2, "data.validation"
-  )  # half of it selects what the other half is fitted with
+  at_least(config, 1, "seeds", "data.train", "data.test", "bins", "dirichlet.iterations")
+  at_least(config, 1, "train.epochs", "train.batch", "mixture.groups", "mixture.dim")
+  for key in ("hidden", "latent", "steps", "batch"):
+    at_least(config, 1, f"autoencoder.{key}")
+  at_least(config, 2, "data.validation")  # one half selects what is fitted to the other
   at_least(config, 16, "points")
   at_least(config, 0, "grid.beta", "data.distances")
   for key in ("grid.alphas", "grid.betas", "dirichlet.penalties"):
@@ -463,7 +457,7 @@ def finish(config, operands, state, history):
 
   # in a loop, which is compiled once for both
   both = lax.map(measured, jnp.stack([jnp.ones_like(temperature), temperature]))
-  plain, ts = (jax.tree.map(lambda x, i=i: x[i], both) for i in range(2))
+  plain, ts = by_name(("plain", "ts"), both).values()
   plain["validation_histogram"] = _histogram(config, jax.nn.softmax(held_out[0]), held_out[1])
   for name in ("test_accuracy", "test_ece", "test_nll", "validation_accuracy"):
     plain[f"{name}_history"] = history[name]
@@ -491,10 +485,7 @@ def post_hoc(config, operands):
   scores = {k: jnp.stack([scores(z) for scores in maps]) for k, z in logits.items()}
   # in a loop, which is compiled once for all maps
   found = lax.map(functools.partial(_measured, config, operands), scores)
-  return {
-    name: jax.tree.map(lambda x, i=i: x[i], found) | extra[name]
-    for i, name in enumerate(extra)
-  }
+  return {name: measures | extra[name] for name, measures in by_name(extra, found).items()}
 
 
 def _dirichlet(config, logits, labels):
@@ -532,10 +523,7 @@ def run(config, ctx):
   operands = prepare(config)
   seeds = ctx.seeds(config)
   names = available(config)
-  draws = jax.jit(
-    jax.vmap(lambda seed: draw(bind(config, {"seed": seed}), operands)),
-    compiler_options=compiler_options(quick=True) if config.get("preset") == "smoke" else None,
-  )
+  draws = jax.jit(jax.vmap(lambda seed: draw(bind(config, {"seed": seed}), operands)))
   numbers = jnp.asarray(seeds, jnp.int32)
   wanted = methods.members(config.grid, names)
   keys = ("seed", *(f"labels.{field}" for field in methods.Labels._fields))
@@ -547,16 +535,14 @@ def run(config, ctx):
   }
   shared = {name: x for name, x in operands.items() if name not in ("pool", "test")}
   shared["first_seed"] = numbers[0]
-  if config.dataset == SYNTHETIC:  # images would take their memory twice
-    _compile_ahead(config, ctx, shared | {"draws": _zeros(draws, numbers)}, stages)
+  _compile_ahead(config, ctx, shared | {"draws": jax.eval_shape(draws, numbers)}, stages)
   shared["draws"] = draws(numbers)
   stages = {name: stage._replace(operands=shared) for name, stage in stages.items()}
   raw = ctx.members(*stages["distances"])
   zero = np.zeros_like(raw["l2"])
   between = jnp.asarray(np.stack([raw.get(kind, zero) for kind in DISTANCE_KINDS], 1))
   found = ctx.members(*stages["labels"]._replace(operands=shared | {"distances": between}))
-  found = jax.tree.map(lambda x: x.reshape(len(wanted), len(seeds), *x.shape[1:]), found)
-  found = {name: jax.tree.map(lambda x, i=i: x[i], found) for i, name in enumerate(wanted)}
+  found = by_name(wanted, found, each=len(seeds))
   networks = found["onehot"]["network"]
   fitted = ctx.members(*stages["post_hoc"]._replace(operands=shared | {"networks": networks}))
   return {
@@ -572,26 +558,19 @@ def run(config, ctx):
   }
 
 
-def _zeros(function, *arguments):
-  """Zeros in the shape of what the function returns, without calling it."""
-  shapes = jax.eval_shape(function, *arguments)
-  return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
-
-
 def _compile_ahead(config, ctx, operands, stages):
-  """All programs side by side, on zeros in place of what the stages give to each other."""
+  """All programs side by side, for the shapes of what the stages give to each other."""
   seeds, classes = len(stages["distances"].over["seed"]), number_of_classes(config, operands)
 
-  def networks():
+  def networks(operands):
     start = jax.vmap(lambda seed: init(bind(config, {"seed": seed}), operands))
     state = start(jnp.full(seeds, operands["first_seed"]))
     return _variables(state.params, state.batch_stats)
 
-  more = {
-    "labels": {"distances": jnp.zeros((seeds, len(DISTANCE_KINDS), classes, classes))},
-    "post_hoc": {"networks": _zeros(networks)},
-    "distances": {},
+  between = (seeds, len(DISTANCE_KINDS), classes, classes)
+  operands_of = {
+    "distances": operands,
+    "labels": operands | {"distances": jax.ShapeDtypeStruct(between, jnp.float32)},
+    "post_hoc": operands | {"networks": jax.eval_shape(networks, operands)},
   }
-  ctx.compile_ahead(
-    *(stage._replace(operands=operands | more[name]) for name, stage in stages.items())
-  )
+  ctx.compile_ahead(*(stages[k]._replace(operands=x) for k, x in operands_of.items()))

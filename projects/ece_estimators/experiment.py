@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lib.data import synthetic
-from lib.experiment import Program, UserError
+from lib.experiment import Program, UserError, at_least
 from lib.metrics import calibration
 from projects.ece_estimators import estimators, quantities
 
@@ -26,19 +26,12 @@ def check(config):
   for name in config.models:
     if name not in MODELS:
       raise UserError(f"models has '{name}'; choose from {', '.join(MODELS)}.")
-  positive = {
-    "seeds": config.seeds,
-    "train.sets": config.train.sets,
-    "sets": config.sets,
-    "holdout.bins": config.holdout.bins,
-    "figure.bins": config.figure.bins,
-    "figure.resamples": config.figure.resamples,
-    "smallest of bins": min(config.bins),
-    "smallest of dims": min(config.dims),
-  }
-  for key, value in positive.items():
-    if value < 1:
-      raise UserError(f"{key} is {value}; it must be at least 1.")
+  at_least(config, 1, "seeds", "sets", "train.sets", "holdout.bins")
+  at_least(config, 1, "figure.bins", "figure.resamples")
+  at_least(config, 2, "figure.size")
+  for key in ("bins", "dims"):
+    if min(config[key]) < 1:
+      raise UserError(f"{key} has {min(config[key])}; all must be at least 1.")
   if min(config.classes) < 2:
     raise UserError(f"classes is {tuple(config.classes)}; a classifier needs at least 2.")
   if config.train.size < 20 * max(config.classes):
@@ -51,8 +44,6 @@ def check(config):
     raise UserError(f"percentile is {config.percentile}; it must be between 0 and 100.")
   if min(*config.bandwidths, config.figure.bandwidth) <= 0 or config.points < 16:
     raise UserError("bandwidths must be positive, and points at least 16.")
-  if config.figure.size < 2:
-    raise UserError(f"figure.size is {config.figure.size}; it must be at least 2.")
 
 
 # --- score distributions -----------------------------------------------------------------

@@ -16,19 +16,15 @@ import optax
 from jax import lax
 
 from lib import data, models, robustness, training
-from lib.experiment import Program, UserError, at_least
+from lib.experiment import Program, UserError, at_least, by_name
 
 # --- data and network -------------------------------------------------------------------
 
 
 def check(config):
   """Raises a UserError for numbers that make no sense."""
-  for name in ("penalty", "noise", "universal.radius", "epsilon"):
-    value = config
-    for part in name.split("."):
-      value = value[part]
-    if isinstance(value, int | float) and value < 0:
-      raise UserError(f"config.{name} is {value}: it must not be negative.")
+  at_least(config, 1, "seeds", "probes", "jacobian_images")
+  at_least(config, 0, "penalty", "noise", "universal.radius", "universal.step", "epsilon")
   if config.epsilon not in config.epsilons:
     raise UserError(f"config.epsilons must contain config.epsilon, {config.epsilon}.")
   if config.penalty not in config.penalties and not config.jacobian:
@@ -38,7 +34,6 @@ def check(config):
       f"train.epochs, {config.train.epochs}, must be more than schedule.warmup, "
       f"{config.schedule.warmup}."
     )
-  at_least(config, 1, "seeds", "probes", "jacobian_images")
 
 
 def prepare(config):
@@ -322,17 +317,8 @@ def train_all(config, ctx, operands, seeds):
       over={("seed", "penalty", "universal.radius", "noise"): rows},
       set={"jacobian": penalised},
     )
-    results |= by_method(found, chosen, len(seeds))
+    results |= by_name(chosen, found, each=len(seeds))
   return results
-
-
-def by_method(found, names, seeds):
-  """Arrays (methods · seeds, …) as {method: arrays (seeds, …)}."""
-
-  def part(i):
-    return jax.tree.map(lambda leaf: leaf[i * seeds : (i + 1) * seeds], found)
-
-  return {name: part(i) for i, name in enumerate(names)}
 
 
 def of_networks(ctx, name, program, config, operands, trained, seeds, **changes):
@@ -345,7 +331,7 @@ def of_networks(ctx, name, program, config, operands, trained, seeds, **changes)
   found = ctx.members(
     name, program, config, shared, over={"member": range(len(seeds) * len(trained))}, **changes
   )
-  return by_method(found, trained, len(seeds))
+  return by_name(trained, found, each=len(seeds))
 
 
 def run(config, ctx):

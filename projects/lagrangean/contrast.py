@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lib.dynamics import couplings, integrate, lagrangean, nonlinearities, rate_networks
+from lib.experiment import by_name
 from projects.lagrangean import networks
 
 MODELS = ("lagrangean", "linear", "hopfield", "dcm", "dcm_damped")
@@ -81,7 +82,7 @@ def members(config, operands):
     [jax.lax.map(conservative, jnp.arange(2)), jax.lax.map(dissipative, jnp.arange(3))]
   )
   found = jax.lax.map(measure, signals)
-  return {name: jax.tree.map(lambda x, i=i: x[i], found) for i, name in enumerate(MODELS)}
+  return by_name(MODELS, found)
 
 
 def measure(x):

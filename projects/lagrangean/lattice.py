@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lib.dynamics import couplings, integrate, invariants, lagrangean, nonlinearities
-from lib.experiment import UserError
+from lib.experiment import UserError, by_name
 from projects.lagrangean import networks
 
 KAPPA = -1.0
@@ -135,5 +135,5 @@ def pulse(config, operands):
     }
 
   found = jax.lax.map(travel, jnp.arange(2))
-  first, second = (jax.tree.map(lambda x, i=i: x[i], found) for i in range(2))
-  return {"nonlinear": first, "linear": second, "theory_velocity": jnp.asarray(velocity)}
+  found = by_name(("nonlinear", "linear"), found)
+  return found | {"theory_velocity": jnp.asarray(velocity)}

@@ -14,7 +14,7 @@ from lib.dynamics import (
   rate_networks,
   splitting,
 )
-from lib.experiment import Program
+from lib.experiment import Program, by_name
 from projects.lagrangean import networks
 
 NAMES = tuple(nonlinearities.NONLINEARITIES)
@@ -162,7 +162,7 @@ def inputs(config, operands):
 
   on = jnp.array([[0.0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 0, 1]])
   found = jax.lax.map(case, on)
-  return {name: jax.tree.map(lambda x, i=i: x[i], found) for i, name in enumerate(CASES)}
+  return by_name(CASES, found)
 
 
 # --- the linear network, and the arrow of time -----------------------------------------------

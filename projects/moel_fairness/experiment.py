@@ -17,7 +17,7 @@ from jax import lax
 
 from lib import data, models, search
 from lib.data import sensitive
-from lib.experiment import Program, UserError, at_least
+from lib.experiment import Program, UserError, at_least, by_name
 from lib.metrics import fairness
 from projects.moel_fairness import indicators
 
@@ -322,14 +322,11 @@ def run(config, ctx):
   seeds = ctx.seeds(config)
   rows = [(seed, *numbers) for numbers in conditions(config).values() for seed in seeds]
   found = ctx.members("evolve", PROGRAM, config, operands, over={("seed", *_KEYS): rows})
-  by_name = {
-    name: jax.tree.map(lambda x, i=i: x[i * len(seeds) : (i + 1) * len(seeds)], dict(found))
-    for i, name in enumerate(conditions(config))
-  }
+  found = by_name(conditions(config), dict(found), each=len(seeds))
   return {
     "seeds": np.asarray(seeds),
     "members": np.asarray(operands["members"]),
     "alpha": np.asarray(config.alpha),
-    "conditions": by_name,
-    "indicators": ctx.stage("indicators", indicators.of_all, by_name),
+    "conditions": found,
+    "indicators": ctx.stage("indicators", indicators.of_all, found),
   }

@@ -1,123 +1,35 @@
 """What Table 2, Fig. 2 and the discussion say, and controls; limits are from before the runs.
 
-Hyper-parameters (kernel and λ) are selected by cross-validation for each target, machine and
-threshold: the least FAR + FRR of the left-out folds, then the lower FAR, the larger λ, and the
-kernel that the config names first. Samples are populations (seeds): means over their targets.
+Measurements and how hyper-parameters are selected: `quantities`.
 """
-
-import numpy as np
 
 from lib.experiment import Claim
 from lib.experiment import claims as check
+from projects.semi_hard_svm import quantities as q
 
-ZERO, SHIFTED, HALF, LEAST, PRINTED = range(5)  # experiment.THRESHOLDS
-NAMES = {
-  "svm": "SVM",
-  "weighted": "SVM, impostors ×100",
-  "sh_svm": "SH-SVM",
-  "sh_twsvm": "SH-TWSVM",
-  "sh_svdd": "SH-SVDD",
-  "printed_svdd": "SH-SVDD as printed",
-}
-SEMI_HARD = ("sh_svm", "sh_twsvm", "sh_svdd")
 TOLERANCE = 1e-4  # of an impostor's margin
 SLIGHT = 0.05
-
-
-def of(results, machine):
-  """Rows of a machine."""
-  return np.flatnonzero(results["row_names"] == machine)
-
-
-def chosen(results, machine, threshold=ZERO, kernels=None, smallest=False):
-  """The selected kernel and row of each target, two (seeds, targets) arrays.
-
-  With `smallest` equals are decided by the smallest λ, not the largest.
-  """
-  rows, m = of(results, machine), results["machines"]
-  kernels = np.arange(len(results["kernels"])) if kernels is None else np.asarray(kernels)
-  far, frr = (m[k][:, :, kernels][..., rows, threshold] for k in ("cv_far", "cv_frr"))
-  lams = np.broadcast_to(results["row_lams"][rows] * (1 if smallest else -1), far.shape)
-  flat = [a.reshape(*far.shape[:2], -1) for a in (lams, np.round(far, 9), far + frr)]
-  flat[2] = np.round(flat[2], 9)
-  best = np.lexsort(flat, axis=-1)[..., 0]
-  return kernels[best // len(rows)], rows[best % len(rows)]
-
-
-def selected(results, name, machine, threshold=ZERO, kernels=None, smallest=False):
-  """A measurement at the selected hyper-parameters, (seeds, targets)."""
-  kernel, row = chosen(results, machine, threshold, kernels, smallest)
-  values = results["machines"][name]
-  seed, target = np.ogrid[: values.shape[0], : values.shape[1]]
-  found = values[seed, target, kernel, row]
-  return found[..., threshold] if found.ndim == 3 else found
-
-
-def mean(results, name, machine, threshold=ZERO, kernels=None, smallest=False):
-  """… its mean over targets, (seeds,)."""
-  return selected(results, name, machine, threshold, kernels, smallest).mean(1)
-
-
-def half_total(results, machine, threshold=ZERO):
-  """(FAR + FRR)/2, (seeds,)."""
-  return sum(mean(results, name, machine, threshold) for name in ("far", "frr")) / 2
-
-
-def rbf(results):
-  """Which kernels are Gaussian."""
-  return [i for i, name in enumerate(results["kernels"]) if str(name).startswith("rbf")]
-
-
-def equal(results, name, machine):
-  """Mean over targets and all Gaussian kernels and λ, nothing selected, (seeds,)."""
-  values = results["machines"][name][:, :, rbf(results)][..., of(results, machine), ZERO]
-  return values.mean((1, 2, 3))
-
-
-def plane(results, name, machine, threshold=ZERO):
-  """A measurement on the crescents at the λ of the claims, (seeds,)."""
-  here = (results["banana_names"] == machine) & np.isin(
-    results["banana_lams"], [results["banana_lam"], 0]
-  )
-  values = results["banana"][name][:, np.flatnonzero(here)[0]]
-  return values[:, threshold] if values.ndim == 2 else values
-
-
-def plane_half_total(results, machine, threshold=ZERO):
-  """(FAR + FRR)/2 on the crescents, (seeds,)."""
-  return sum(plane(results, name, machine, threshold) for name in ("far", "frr")) / 2
-
-
-def rejected(results, machine):
-  """Share of the map of the plane that is rejected, (seeds,)."""
-  return (results["banana"]["map"][:, mapped(results).index(machine)] <= 0).mean(-1)
-
-
-def mapped(results):
-  """Names of the machines that have a map of the plane, in order."""
-  shown = np.isin(results["banana_lams"], [results["banana_lam"], 0])
-  return [str(name) for name in results["banana_names"][shown]]
 
 
 def metrics(results):
   """Means over populations and targets."""
   flat = {}
-  for machine in NAMES:
-    labels = {ZERO: "", SHIFTED: "/shifted", HALF: "/half", LEAST: "/least"}
+  for machine in q.NAMES:
+    labels = {q.ZERO: "", q.SHIFTED: "/shifted", q.HALF: "/half", q.LEAST: "/least"}
     for i, label in labels.items():
       for name in ("far", "frr"):
-        flat[f"{name}/{machine}{label}"] = float(mean(results, name, machine, i).mean())
-        value = plane(results, name, machine, i)
+        flat[f"{name}/{machine}{label}"] = float(q.mean(results, name, machine, i).mean())
+        value = q.plane(results, name, machine, i)
         flat[f"banana_{name}/{machine}{label}"] = float(value.mean())
     for name in ("auc", "frr_at_1", "train_far", "train_frr"):
-      flat[f"{name}/{machine}"] = float(mean(results, name, machine).mean())
-      flat[f"banana_{name}/{machine}"] = float(plane(results, name, machine).mean())
+      flat[f"{name}/{machine}"] = float(q.mean(results, name, machine).mean())
+      flat[f"banana_{name}/{machine}"] = float(q.plane(results, name, machine).mean())
   for name in ("far", "frr"):
-    flat[f"{name}/cm"] = float(results["cm"][name][..., ZERO].mean())
-    for machine in ("svm", *SEMI_HARD):
-      value = mean(results, name, machine, smallest=True)
+    flat[f"{name}/cm"] = float(results["cm"][name][..., q.ZERO].mean())
+    for machine in ("svm", *q.SEMI_HARD):
+      value = q.mean(results, name, machine, smallest=True)
       flat[f"{name}/{machine}/ties to the smallest λ"] = float(value.mean())
-  accepted = results["machines"]["train_far"][..., of(results, "svm")]
+  accepted = results["machines"]["train_far"][..., q.of(results, "svm")]
   flat["largest_train_far_on_signatures/svm"] = float(accepted.max())
   errors = results["machines"]["error"].max(), results["banana"]["error"].max()
   flat["largest_kkt_error"] = float(max(errors))
@@ -141,10 +53,10 @@ def _enough(decide):
 def no_training_impostor(results):
   """The largest D of a training impostor, over everything that was trained."""
   parts = {}
-  for machine in SEMI_HARD:
+  for machine in q.SEMI_HARD:
     here = results["banana"]["top"][:, results["banana_names"] == machine]
-    top = max(results["machines"]["top"][..., of(results, machine)].max(), here.max())
-    parts[NAMES[machine]] = check.exact(
+    top = max(results["machines"]["top"][..., q.of(results, machine)].max(), here.max())
+    parts[q.NAMES[machine]] = check.exact(
       top + 1, TOLERANCE, seeds=len(here), quantity="largest D of a training impostor + 1"
     )
   return check.every(parts)
@@ -155,7 +67,7 @@ def svm_errs(results):
   """Training errors of the standard SVM on the crescents, both kinds."""
   return check.every(
     {
-      text: check.above(plane(results, name, "svm"), 0.0, quantity=f"training {text}")
+      text: check.above(q.plane(results, name, "svm"), 0.0, quantity=f"training {text}")
       for name, text in (("train_far", "FAR"), ("train_frr", "FRR"))
     }
   )
@@ -165,7 +77,7 @@ def _against_svm(values, quantity):
   """SVM minus the semi-hard one is positive, for SH-SVM and SH-SVDD."""
   return check.every(
     {
-      NAMES[m]: check.greater(values("svm"), values(m), quantity=f"{quantity}: SVM − it")
+      q.NAMES[m]: check.greater(values("svm"), values(m), quantity=f"{quantity}: SVM − it")
       for m in ("sh_svm", "sh_svdd")
     }
   )
@@ -174,16 +86,16 @@ def _against_svm(values, quantity):
 @_enough
 def lower_far(results):
   """Test FAR at the selected hyper-parameters."""
-  return _against_svm(lambda m: mean(results, "far", m), "FAR")
+  return _against_svm(lambda m: q.mean(results, "far", m), "FAR")
 
 
 @_enough
 def equal_parameters(results):
   """FAR falls and FRR rises at equal kernel and λ."""
-  if not rbf(results):
+  if not q.rbf(results):
     return check.not_tested("no kernel of the run is Gaussian.")
   parts = {}
-  for text, value in (("signatures", equal), ("banana", plane)):
+  for text, value in (("signatures", q.equal), ("banana", q.plane)):
     svm, own = ({n: value(results, n, m) for n in ("far", "frr")} for m in ("svm", "sh_svm"))
     fall, rise = (svm["far"], own["far"]), (own["frr"], svm["frr"])
     parts[f"{text}, FAR"] = check.greater(*fall, quantity="FAR: SVM − SH-SVM")
@@ -194,11 +106,11 @@ def equal_parameters(results):
 @_enough
 def most_targets(results):
   """Share of a population's targets whose FAR is lower than with the SVM."""
-  svm = selected(results, "far", "svm")
+  svm = q.selected(results, "far", "svm")
   return check.every(
     {
-      NAMES[m]: check.above(
-        (selected(results, "far", m) < svm).mean(1), 0.7 - 1e-9, quantity="share of targets"
+      q.NAMES[m]: check.above(
+        (q.selected(results, "far", m) < svm).mean(1), 0.7 - 1e-9, quantity="share of targets"
       )
       for m in ("sh_svm", "sh_svdd")
     }
@@ -208,10 +120,10 @@ def most_targets(results):
 @_enough
 def slight_cost(results):
   """What FRR rises by."""
-  svm = mean(results, "frr", "svm")
+  svm = q.mean(results, "frr", "svm")
   return check.every(
     {
-      NAMES[m]: check.below(mean(results, "frr", m) - svm, SLIGHT, quantity="rise of FRR")
+      q.NAMES[m]: check.below(q.mean(results, "frr", m) - svm, SLIGHT, quantity="rise of FRR")
       for m in ("sh_svm", "sh_svdd")
     }
   )
@@ -220,20 +132,20 @@ def slight_cost(results):
 @_enough
 def low_overall(results):
   """Half total error."""
-  return _against_svm(lambda m: half_total(results, m), "half total error")
+  return _against_svm(lambda m: q.half_total(results, m), "half total error")
 
 
 @_enough
 def alike(results):
   """SH-SVDD minus SH-SVM, Gaussian kernels."""
-  kernels = rbf(results)
+  kernels = q.rbf(results)
   if not kernels:
     return check.not_tested("no kernel of the run is Gaussian.")
   return check.every(
     {
       name.upper(): check.between(
-        mean(results, name, "sh_svdd", kernels=kernels)
-        - mean(results, name, "sh_svm", kernels=kernels),
+        q.mean(results, name, "sh_svdd", kernels=kernels)
+        - q.mean(results, name, "sh_svm", kernels=kernels),
         -0.05,
         0.05,
         quantity="SH-SVDD − SH-SVM",
@@ -246,10 +158,10 @@ def alike(results):
 @_enough
 def twin_worst(results):
   """FRR of the twin machine minus the others'."""
-  twin = mean(results, "frr", "sh_twsvm")
+  twin = q.mean(results, "frr", "sh_twsvm")
   return check.every(
     {
-      NAMES[m]: check.greater(twin, mean(results, "frr", m), quantity="FRR: SH-TWSVM − it")
+      q.NAMES[m]: check.greater(twin, q.mean(results, "frr", m), quantity="FRR: SH-TWSVM − it")
       for m in ("svm", "sh_svm", "sh_svdd")
     }
   )
@@ -260,9 +172,9 @@ def twin_rejects_plane(results):
   """Share of the map that the twin machine rejects minus the other semi-hard ones'."""
   return check.every(
     {
-      NAMES[m]: check.greater(
-        rejected(results, "sh_twsvm"),
-        rejected(results, m),
+      q.NAMES[m]: check.greater(
+        q.rejected(results, "sh_twsvm"),
+        q.rejected(results, m),
         quantity="rejected share of the plane: SH-TWSVM − it",
       )
       for m in ("sh_svm", "sh_svdd")
@@ -273,11 +185,11 @@ def twin_rejects_plane(results):
 @_enough
 def cm_lowest(results):
   """FAR of the others minus that of CM."""
-  own = results["cm"]["far"][..., ZERO].mean(1)
+  own = results["cm"]["far"][..., q.ZERO].mean(1)
   return check.every(
     {
-      NAMES[m]: check.greater(mean(results, "far", m), own, quantity="FAR: it − CM")
-      for m in ("svm", *SEMI_HARD)
+      q.NAMES[m]: check.greater(q.mean(results, "far", m), own, quantity="FAR: it − CM")
+      for m in ("svm", *q.SEMI_HARD)
     }
   )
 
@@ -286,8 +198,8 @@ def cm_lowest(results):
 def some_rejected_always(results):
   """Share of populations with a target who is never accepted."""
   cases = {
-    "CM": results["cm"]["frr"][..., ZERO],
-    "SH-TWSVM": selected(results, "frr", "sh_twsvm"),
+    "CM": results["cm"]["frr"][..., q.ZERO],
+    "SH-TWSVM": q.selected(results, "frr", "sh_twsvm"),
   }
   return check.every(
     {
@@ -299,8 +211,8 @@ def some_rejected_always(results):
   )
 
 
-BANANA = ("banana", plane_half_total, plane)
-SIGNATURES = ("signatures", half_total, mean)
+BANANA = ("banana", q.plane_half_total, q.plane)
+SIGNATURES = ("signatures", q.half_total, q.mean)
 
 
 def _better(results, rival, threshold, *places):
@@ -328,19 +240,19 @@ def _better(results, rival, threshold, *places):
 @_enough
 def beats_shift(results):
   """Against the SVM whose threshold is raised until it accepts no training impostor."""
-  return _better(results, "svm", SHIFTED, BANANA)
+  return _better(results, "svm", q.SHIFTED, BANANA)
 
 
 @_enough
 def beats_shift_on_signatures(results):
   """The same on signatures, each with its own selection."""
-  return _better(results, "svm", SHIFTED, SIGNATURES)
+  return _better(results, "svm", q.SHIFTED, SIGNATURES)
 
 
 @_enough
 def beats_weights(results):
   """Against the SVM in which impostors' slack costs a hundred times as much."""
-  return _better(results, "weighted", ZERO, BANANA, SIGNATURES)
+  return _better(results, "weighted", q.ZERO, BANANA, SIGNATURES)
 
 
 def _least_threshold(total):
@@ -350,12 +262,12 @@ def _least_threshold(total):
   def decide(results):
     return check.every(
       {
-        NAMES[m]: check.greater(
-          total(results, "svm", LEAST),
-          total(results, m, LEAST),
+        q.NAMES[m]: check.greater(
+          total(results, "svm", q.LEAST),
+          total(results, m, q.LEAST),
           quantity="half total error at the least threshold: SVM − it",
         )
-        for m in SEMI_HARD
+        for m in q.SEMI_HARD
       }
     )
 
@@ -366,7 +278,7 @@ def _least_threshold(total):
 def something_to_forbid(results):
   """Training FAR of the selected standard SVM."""
   return check.above(
-    mean(results, "train_far", "svm"), 0.0, quantity="training FAR of the SVM, signatures"
+    q.mean(results, "train_far", "svm"), 0.0, quantity="training FAR of the SVM, signatures"
   )
 
 
@@ -376,13 +288,13 @@ def twin_threshold(results):
   return check.every(
     {
       "signatures": check.greater(
-        half_total(results, "sh_twsvm"),
-        half_total(results, "sh_twsvm", HALF),
+        q.half_total(results, "sh_twsvm"),
+        q.half_total(results, "sh_twsvm", q.HALF),
         quantity="half total error: at 0 − at −1/2",
       ),
       "banana": check.greater(
-        plane_half_total(results, "sh_twsvm"),
-        plane_half_total(results, "sh_twsvm", HALF),
+        q.plane_half_total(results, "sh_twsvm"),
+        q.plane_half_total(results, "sh_twsvm", q.HALF),
         quantity="half total error: at 0 − at −1/2",
       ),
     }
@@ -395,12 +307,12 @@ def missing_half(results):
   return check.every(
     {
       text: check.between(
-        total(results, "sh_svm", PRINTED) - total(results, "sh_svm"),
+        total(results, "sh_svm", q.PRINTED) - total(results, "sh_svm"),
         -0.01,
         0.01,
         quantity="half total error: printed − derived",
       )
-      for text, total in (("signatures", half_total), ("banana", plane_half_total))
+      for text, total in (("signatures", q.half_total), ("banana", q.plane_half_total))
     }
   )
 
@@ -409,7 +321,7 @@ def missing_half(results):
 def printed_sphere(results):
   """Training FAR of eq. 33's spheres with d² = R² − y of support vectors, banana."""
   return check.below(
-    plane(results, "train_far", "mixed_svdd"),
+    q.plane(results, "train_far", "mixed_svdd"),
     0.01,
     quantity="training FAR, eq. 33, d² = R² − y",
   )
@@ -426,7 +338,7 @@ def sphere_without_margin(results):
         0.01,
         quantity="half total error: as printed − with a margin",
       )
-      for text, total in (("signatures", half_total), ("banana", plane_half_total))
+      for text, total in (("signatures", q.half_total), ("banana", q.plane_half_total))
     }
   )
 
@@ -548,7 +460,7 @@ CLAIMS = (
     "Where classes overlap, each at the least threshold that accepts no training impostor, "
     "semi-hard machines err less than the SVM.",
     "half total error lower for all three",
-    _least_threshold(plane_half_total),
+    _least_threshold(q.plane_half_total),
     control=True,
   ),
   Claim(
@@ -557,7 +469,7 @@ CLAIMS = (
     "On signatures, each at the least threshold that accepts no training impostor, semi-hard "
     "machines err less than the SVM.",
     "half total error lower for all three",
-    _least_threshold(half_total),
+    _least_threshold(q.half_total),
     control=True,
   ),
   Claim(

@@ -4,7 +4,7 @@ import numpy as np
 
 from lib import plotting
 from lib.experiment import Figure
-from projects.semi_hard_svm import claims, experiment
+from projects.semi_hard_svm import experiment, quantities
 
 _COLOURS = {
   "svm": "#555555",
@@ -14,11 +14,11 @@ _COLOURS = {
   "sh_svdd": "#009E73",
   "cm": "#D55E00",
 }
-_ZERO, _LEAST = (claims.ZERO, "o"), (claims.LEAST, "s")
+_ZERO, _LEAST = (quantities.ZERO, "o"), (quantities.LEAST, "s")
 _SHOWN = {  # thresholds; semi-hard machines have nothing to shift
-  "svm": (_ZERO, (claims.SHIFTED, "^"), _LEAST),
+  "svm": (_ZERO, (quantities.SHIFTED, "^"), _LEAST),
   "weighted": (_ZERO,),
-} | dict.fromkeys(claims.SEMI_HARD, (_ZERO, _LEAST))
+} | dict.fromkeys(quantities.SEMI_HARD, (_ZERO, _LEAST))
 # FAR and FRR, means of Table 2
 _PAPER = {
   "cm": (1.33, 77.20),
@@ -34,7 +34,7 @@ def regions(results):
   shown = ("svm", "sh_svm", "sh_twsvm", "sh_svdd")
   fig, axes = plotting.figure(ncols=4, height=2.2, sharex=True, sharey=True)
   axis = np.linspace(*experiment.EXTENT, experiment.GRID)
-  names = claims.mapped(results)
+  names = quantities.mapped(results)
   x = results["banana_train"]
   half = len(x) // 2
   for ax, machine in zip(axes, shown, strict=True):
@@ -45,8 +45,8 @@ def regions(results):
     ax.plot(*x[:half].T, "o", ms=1.8, color="#0072B2", label="genuine")
     ax.plot(*x[half:].T, "D", ms=1.6, color="#D55E00", label="impostor")
     ax.set_title(
-      f"{claims.NAMES[machine]}\ntraining FAR "
-      f"{100 * claims.plane(results, 'train_far', machine)[0]:.0f} %",
+      f"{quantities.NAMES[machine]}\ntraining FAR "
+      f"{100 * quantities.plane(results, 'train_far', machine)[0]:.0f} %",
       fontsize=7,
     )
   axes[0].legend(fontsize=5, loc="upper left", handletextpad=0.1)
@@ -71,14 +71,14 @@ def errors(results):
   for machine, colour in _COLOURS.items():
     if machine == "cm":
       continue
-    name = claims.NAMES[machine]
+    name = quantities.NAMES[machine]
     for threshold, mark in _SHOWN[machine]:
       suffix = {"^": ", shifted", "s": ", least threshold"}.get(mark, "")
       filled = {"mfc": colour if mark == "o" else "white", "ms": 5, "fmt": mark}
-      for ax, value in ((left, claims.mean), (right, claims.plane)):
+      for ax, value in ((left, quantities.mean), (right, quantities.plane)):
         pair = (value(results, n, machine, threshold) for n in ("far", "frr"))
         _cross(ax, *pair, color=colour, label=name + suffix, **filled)
-  cm = (results["cm"][n][..., claims.ZERO].mean(1) for n in ("far", "frr"))
+  cm = (results["cm"][n][..., quantities.ZERO].mean(1) for n in ("far", "frr"))
   _cross(left, *cm, color=_COLOURS["cm"], fmt="o", ms=5, label="CM (Mahalanobis)")
   for machine, (far, frr) in _PAPER.items():
     left.plot(far, frr, "x", ms=5, color=_COLOURS[machine])
@@ -95,18 +95,18 @@ def errors(results):
 def costs(results):
   """Over λ, nothing selected: FAR, FRR and AUC of Gaussian kernels on signatures."""
   fig, axes = plotting.figure(ncols=3, height=2.3)
-  kernels = claims.rbf(results) or [0]
+  kernels = quantities.rbf(results) or [0]
   for machine in ("svm", "weighted", "sh_svm", "sh_svdd"):
-    rows = claims.of(results, machine)
+    rows = quantities.of(results, machine)
     lams = results["row_lams"][rows]
     for ax, name in zip(axes, ("far", "frr", "auc"), strict=True):
       values = results["machines"][name][:, :, kernels][:, :, :, rows]
-      values = values[..., claims.ZERO] if values.ndim == 5 else values
+      values = values[..., quantities.ZERO] if values.ndim == 5 else values
       plotting.band(
         ax,
         lams,
         (1 if name == "auc" else 100) * values.mean((1, 2)),
-        label=claims.NAMES[machine],
+        label=quantities.NAMES[machine],
         color=_COLOURS[machine],
         marker="o",
         ms=2.5,

@@ -13,7 +13,7 @@ from flax import linen as nn
 from jax import lax
 
 from lib import data, models, training, updates
-from lib.experiment import Program, Stage, UserError, at_least, bind
+from lib.experiment import Program, Stage, UserError, at_least, bind, by_name
 from projects.weight_grad_centralization import methods
 from projects.weight_grad_centralization.methods import NUMBERS, OFF, Method
 from projects.weight_grad_centralization.network import network
@@ -233,26 +233,22 @@ def equivalence(config, operands):
   model = network(config, method_of(config), operands["classes"].shape[0])
   size = config.train.batch_size
   images, labels = (np.asarray(a[: 10 * size]) for a in operands["train"])
-  names = tuple(config.equivalence.optimizers)
-  areas = (OFF, methods.TENSOR)
   project = project_weights(Method("", methods.CENTRE), hidden)
-  optimizers = [
-    [
-      optax.chain(
-        centre_gradients(Method("", methods.CENTRE, gradient_area=area), hidden),
-        optimizer_named(name, config.sgd.learning_rate),
-      )
-      for area in areas
-    ]
-    for name in names
-  ]
+  optimizers = {
+    (name, area): optax.chain(
+      centre_gradients(Method("", methods.CENTRE, gradient_area=area), hidden),
+      optimizer_named(name, config.sgd.learning_rate),
+    )
+    for name in config.equivalence.optimizers
+    for area in (OFF, methods.TENSOR)
+  }
 
   def differences(key):
     params = models.init(model, key, images.shape[1:])["params"]
     params = project(jax.tree.map(lambda w: w.astype(jnp.float64), params))
-    starts = [[(params, optimizer.init(params)) for optimizer in pair] for pair in optimizers]
 
-    def step(states, i):
+    def step(carry, i):
+      params, states = carry
       rows = (i * size + jnp.arange(size)) % len(labels)
       x, y = jnp.asarray(images, jnp.float64)[rows], jnp.asarray(labels)[rows]
 
@@ -260,28 +256,27 @@ def equivalence(config, operands):
         logits = models.apply(model, {"params": params}, x)
         return optax.losses.softmax_cross_entropy_with_integer_labels(logits, y).mean()
 
-      flat = [params for pair in states for params, _ in pair]
-      stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *flat)
-      gradients = jax.vmap(jax.grad(loss))(stacked)
+      each = (params[one] for one in optimizers)
+      stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)
+      gradients = by_name(optimizers, jax.vmap(jax.grad(loss))(stacked))
+      for one, optimizer in optimizers.items():
+        change, state = optimizer.update(gradients[one], states[one], params[one])
+        params = params | {one: project(optax.apply_updates(params[one], change))}
+        states = states | {one: state}
+      return (params, states), None
 
-      def moved(n, optimizer, params, state):
-        gradient = jax.tree.map(lambda leaf: leaf[n], gradients)
-        change, state = optimizer.update(gradient, state, params)
-        return project(optax.apply_updates(params, change)), state
+    start = (
+      dict.fromkeys(optimizers, params),
+      {one: optimizer.init(params) for one, optimizer in optimizers.items()},
+    )
+    (ends, _), _ = lax.scan(step, start, jnp.arange(config.equivalence.steps))
 
-      return [
-        [moved(len(areas) * i + j, optimizers[i][j], *state) for j, state in enumerate(pair)]
-        for i, pair in enumerate(states)
-      ], None
-
-    ends, _ = lax.scan(step, starts, jnp.arange(config.equivalence.steps))
-
-    def gap(pair):
-      (first, _), (second, _) = pair
-      gaps = jax.tree.map(lambda a, b: jnp.abs(a - b).max(), first, second)
+    def gap(name):
+      pair = ends[name, OFF], ends[name, methods.TENSOR]
+      gaps = jax.tree.map(lambda a, b: jnp.abs(a - b).max(), *pair)
       return jnp.stack(jax.tree.leaves(gaps)).max()
 
-    return {name: gap(pair) for name, pair in zip(names, ends, strict=True)}
+    return {name: gap(name) for name in config.equivalence.optimizers}
 
   with jax.enable_x64(True):
     keys = jax.random.split(jax.random.key(config.seed), config.equivalence.networks)
@@ -340,8 +335,7 @@ def train_network(config, ctx, operands, network, optimizer):
 
   def train(kind, rates):
     described = stage(config, ctx, operands, network, optimizer, kind, rates)
-    results = ctx.members(*described, tolerate_non_finite=True)
-    return {row: _at(i, results) for i, row in enumerate(rows[kind])}
+    return by_name(rows[kind], ctx.members(*described, tolerate_non_finite=True))
 
   at_rates = train("tuned", config.rates)
   chosen = int(at_rates["base"]["validation_accuracy"].mean(1).argmax())

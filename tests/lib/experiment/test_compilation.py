@@ -95,7 +95,24 @@ def test_the_background_has_the_precision_of_the_caller():
   made.close()
 
 
-def test_stages_compiled_ahead_are_not_compiled_again(tmp_path, monkeypatch):
+def test_operands_are_announced_by_their_shapes(tmp_path):
+  """What an earlier stage computes, one array of two; the program is the one of the arrays."""
+  config = ConfigDict({"seed": 0})
+  program = Program.once(lambda config, data: {"x": data["x"] + data["given"] * config.seed})
+  data, over = {"x": jnp.arange(3.0), "given": jnp.ones(3)}, {"seed": range(2)}
+  stage = Stage("late", program, config, data, over)
+  ctx = Context(tmp_path)
+  shapes = data | {"given": jax.ShapeDtypeStruct((3,), jnp.float32)}
+  ctx.compile_ahead(stage._replace(operands=shapes))
+  ctx.compiled._threads.shutdown(wait=True)
+  before = set(ctx.compiled._made)
+  found = ctx.members(*stage)["x"]
+  assert set(ctx.compiled._made) == before and len(before) > 0
+  np.testing.assert_array_equal(found, [[0, 1, 2], [1, 2, 3]])
+  ctx.close()
+
+
+def test_stages_compiled_ahead_are_not_compiled_again(tmp_path):
   config = ConfigDict({"seed": 0, "power": 2})
   program = Program.once(lambda config, data: {"x": data["x"] ** config.power + config.seed})
   data, over = {"x": jnp.arange(3.0)}, {"seed": range(2)}

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from lib.experiment import Context, Program, bind, cutting, members
+from lib.experiment import Context, Program, bind, by_name, cutting, members
 
 
 def _program(width=8):
@@ -268,3 +268,11 @@ members._Batches._compiled = compiled
   )
   assert done.returncode == 0, done.stderr
   assert done.stdout.split() == ["2", "True", "False"]  # no call with both its members
+
+
+def test_results_by_name():
+  """One row for each name, or a block of rows; order is the names'."""
+  found = by_name(("b", "a"), {"x": np.arange(6).reshape(2, 3)})
+  assert list(found) == ["b", "a"] and found["a"]["x"].tolist() == [3, 4, 5]
+  blocks = by_name(iter(("b", "a")), {"x": np.arange(12).reshape(6, 2)}, each=3)
+  assert blocks["a"]["x"].tolist() == [[6, 7], [8, 9], [10, 11]]

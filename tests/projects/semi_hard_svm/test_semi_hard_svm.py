@@ -12,7 +12,7 @@ from lib import numerics
 from lib.experiment import UserError, bind
 from lib.experiment import claims as check
 from lib.kernels import machines
-from projects.semi_hard_svm import claims, experiment, figures
+from projects.semi_hard_svm import claims, experiment, figures, quantities
 
 # --- pieces
 
@@ -112,7 +112,12 @@ def made_up(good: bool):
   rng = np.random.default_rng(0)
   seeds, targets = 8, 10
   lams = (1.0, 100.0)
-  shifts = {claims.SHIFTED: 0.2, claims.HALF: -0.1, claims.LEAST: 0.9, claims.PRINTED: 0.001}
+  shifts = {
+    quantities.SHIFTED: 0.2,
+    quantities.HALF: -0.1,
+    quantities.LEAST: 0.9,
+    quantities.PRINTED: 0.001,
+  }
 
   def table(names, row_lams, shape, values):
     """{name: array}: a value of each machine and threshold, with a little noise."""
@@ -126,8 +131,8 @@ def made_up(good: bool):
       for t in range(5):
         shift = shifts.get(t, 0.0)
         if name.endswith("svdd") or name.startswith("sh"):
-          shift = 0.0 if t in (claims.SHIFTED, claims.LEAST) else shift
-        scale = 1.0 if good else (-1.0 if t != claims.PRINTED else 100.0)
+          shift = 0.0 if t in (quantities.SHIFTED, quantities.LEAST) else shift
+        scale = 1.0 if good else (-1.0 if t != quantities.PRINTED else 100.0)
         found["far"][..., i, t], found["frr"][..., i, t] = far, frr + scale * shift
       found["auc"][..., i], found["frr_at_1"][..., i] = auc, late
       found["top"][..., i] = -1 if good else 0.5
@@ -182,7 +187,7 @@ def made_up(good: bool):
   }
   if good:
     twin_rows = np.flatnonzero(np.array(names) == "sh_twsvm")
-    signatures["frr"][:, 0, :, twin_rows[0], claims.ZERO] = 1.0
+    signatures["frr"][:, 0, :, twin_rows[0], quantities.ZERO] = 1.0
   return {
     "machines": signatures,
     "cm": cm,
@@ -216,11 +221,11 @@ def test_selection_by_hand():
   far[0, 1], frr[0, 1, :, :2] = 0.2, 0.3  # a tie: the lower FAR
   far[0, 1, 1, 0], frr[0, 1, 1, 0] = 0.1, 0.4
   results["machines"] = {"cv_far": far, "cv_frr": frr}
-  kernel, row = claims.chosen(results, "svm")
+  kernel, row = quantities.chosen(results, "svm")
   # the last: all equal, the larger λ
   np.testing.assert_array_equal(kernel[0], [1, 1, 0])
   np.testing.assert_array_equal(row[0], [0, 0, 1])
-  _, row = claims.chosen(results, "svm", smallest=True)  # … the smaller λ
+  _, row = quantities.chosen(results, "svm", smallest=True)  # … the smaller λ
   np.testing.assert_array_equal(row[0], [0, 0, 0])
 
 
