@@ -18,7 +18,7 @@ import numpy as np
 from jax import lax
 
 from lib import data, models, representations, robustness, training
-from lib.experiment import Program, UserError, at_least
+from lib.experiment import Program, Stage, UserError, at_least, by_name
 from projects.layer_cluster_ood import detection, timing
 
 VARIANTS = ("flat", "pool", "global")
@@ -425,15 +425,6 @@ def _seeds_first(tree, names):
   return jnp.concatenate([jnp.asarray(tree[name]) for name in names])
 
 
-def _by_name(found, names, seeds):
-  """The inverse, for a dict of arrays."""
-
-  def part(i):
-    return {key: value[i * seeds : (i + 1) * seeds] for key, value in found.items()}
-
-  return {name: part(i) for i, name in enumerate(names)}
-
-
 def _keys(seeds, names, offset):
   """A number for each member's key, unlike those of the networks themselves."""
   return jnp.asarray(
@@ -441,34 +432,64 @@ def _keys(seeds, names, offset):
   )
 
 
+def _stages(config, operands, seeds):
+  """The first four stages, for the shapes of what each gives to the next."""
+  count, names = len(seeds), list(codes(config, operands))
+
+  def of(*shape, dtype=jnp.float32):
+    return jax.ShapeDtypeStruct(shape, dtype)
+
+  params = jax.eval_shape(lambda data: _init(config, data).params, operands)
+  images = of(count, *operands["test"].inputs.shape)
+  shared = operands | {
+    "params": jax.tree.map(lambda x: of(count, *x.shape), params),
+    "seeds": of(count, dtype=jnp.int32),
+  }
+  seen = shared | {"adversarial": dict.fromkeys(ATTACK_NAMES, images)}
+  points = count * len(names)
+  queries = len(SETS) * config.test_examples + len(operands["calibration"].labels)
+  activations = {
+    "train_codes": of(points, config.fit_examples, config.dimensions),
+    "query_codes": of(points, queries, config.dimensions),
+    "keys": of(points, dtype=jnp.int32),
+  }
+  everyone = {"member": range(count)}
+  return {
+    "train": Stage("train", PROGRAM, config, operands, {"seed": seeds}),
+    "attacks": Stage("attacks", ATTACKS, config, shared, everyone),
+    "layers": Stage("layers", LAYERS, config, seen, everyone),
+    "embed": Stage("embed", EMBED, config, activations, {"member": range(points)}),
+  }
+
+
 def run(config, ctx):
   """Trains and attacks all networks, then projects and clusters every layer of each."""
   operands = prepare(config)
   seeds = ctx.seeds(config)
-  trained = ctx.members("train", PROGRAM, config, operands, over={"seed": seeds})
+  stages = _stages(config, operands, seeds)
+  ctx.compile_ahead(*stages.values())
+
+  def members(name, given):
+    return ctx.members(*stages[name]._replace(operands=given))
+
+  trained = members("train", operands)
   shared = operands | {
     "params": jax.tree.map(jnp.asarray, trained["params"]),
     "seeds": jnp.asarray(seeds, jnp.int32),
   }
-  everyone = {"member": range(len(seeds))}
-  adversarial = ctx.members("attacks", ATTACKS, config, shared, over=everyone)
+  adversarial = members("attacks", shared)
   seen = shared | {"adversarial": jax.tree.map(jnp.asarray, adversarial)}
-  layers = ctx.members("layers", LAYERS, config, seen, over=everyone)
+  layers = members("layers", seen)
 
   names = list(codes(config, operands))
   flat = [name for name, (_, variant) in codes(config, operands).items() if variant == "flat"]
-  embedded = ctx.members(
-    "embed",
-    EMBED,
-    config,
-    {
-      "train_codes": _seeds_first(layers["train"], names),
-      "query_codes": _seeds_first(layers["queries"], names),
-      "keys": _keys(seeds, names, 1_000_000),
-    },
-    over={"member": range(len(names) * len(seeds))},
-  )
-  embedded = _by_name(embedded, names, len(seeds))
+  activations = {
+    "train_codes": _seeds_first(layers["train"], names),
+    "query_codes": _seeds_first(layers["queries"], names),
+    "keys": _keys(seeds, names, 1_000_000),
+  }
+  embedded = members("embed", activations)
+  embedded = by_name(names, embedded, each=len(seeds))
 
   # UMAP of everything; principal components and t-SNE of the flat activations
   places = {f"umap:{name}": embedded[name]["umap"] for name in names}
@@ -478,19 +499,19 @@ def run(config, ctx):
     asked[f"tsne:{name}"] = embedded[name]["tsne_queries"]
     places[f"pca:{name}"] = layers["train"][name][..., :2]
     asked[f"pca:{name}"] = layers["queries"][name][..., :2]
-  members = list(places)
+  points = list(places)
   clustered = ctx.members(
     "cluster",
     CLUSTER,
     config,
     {
-      "places": _seeds_first(places, members),
-      "query_places": _seeds_first(asked, members),
-      "keys": _keys(seeds, members, 2_000_000),
+      "places": _seeds_first(places, points),
+      "query_places": _seeds_first(asked, points),
+      "keys": _keys(seeds, points, 2_000_000),
     },
-    over={"member": range(len(members) * len(seeds))},
+    over={"member": range(len(points) * len(seeds))},
   )
-  clustered = _by_name(clustered, members, len(seeds))
+  clustered = by_name(points, clustered, each=len(seeds))
   dbscan = ctx.stage(
     "dbscan",
     detection.dbscan,
