@@ -39,7 +39,7 @@ def get_config(preset="default"):
   impostor examples for training, 25 and 150 for the test.
 
   Expect zero training FAR of every semi-hard machine; whether it helps against a standard SVM
-  depends on the thresholds that are compared. Some 100 s on two free CPU cores.
+  depends on the thresholds that are compared. Some 80 s on two free CPU cores.
   """
   config = ConfigDict()
   config.seed = 0  # the first of
