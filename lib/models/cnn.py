@@ -37,7 +37,7 @@ class ConvolutionUnit(nn.Module):
       x = nn.BatchNorm(use_running_average=not train, momentum=0.9, epsilon=1e-5, name="norm")(
         x
       )
-    return max_pool(nn.relu(x))
+    return nn.relu(max_pool(x))
 
 
 class CNN(nn.Module):

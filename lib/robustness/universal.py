@@ -27,7 +27,19 @@ def perturb(x, delta, low=0.0, high=1.0) -> jax.Array:
   δ is in its ball exactly, the rounded sum may be half a unit in its last place off;
   `balls.project_linf(perturb(x, δ), x, ε)` takes that back.
   """
-  return jnp.clip(x + delta, low, high)
+  return jnp.clip(x + _for_each(len(x), delta), low, high)
+
+
+def _for_each(n, delta):
+  """δ n times, as 1 δᵀ: the gradient is a product as well, Gᵀ 1.
+
+  Broadcasting has a sum over the inputs as its gradient, which XLA's CPU compiler joins with
+  that of the clipping into a strided loop: it took a fifth of a step of an attack on LeNet.
+  """
+  rows = jnp.dot(
+    jnp.ones((n, 1), delta.dtype), delta.reshape(1, -1), precision=lax.Precision.HIGHEST
+  )
+  return rows.reshape(n, *delta.shape)
 
 
 def objective(logits, labels, target) -> jax.Array:

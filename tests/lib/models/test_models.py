@@ -10,6 +10,7 @@ import pytest
 
 from lib import models
 from lib.experiment import UserError
+from lib.models.lenet import max_pool
 
 
 def _resnet_parameters(depth, projection, width=16, channels=3, classes=10):
@@ -309,3 +310,26 @@ def test_activations_are_those_of_the_blocks():
     y = block.apply(variables, y)
     np.testing.assert_allclose(found[block.name], y, rtol=1e-5, atol=1e-6)
   np.testing.assert_allclose(y, models.apply(model, variables, x), rtol=1e-5, atol=1e-6)
+
+
+def test_max_pool_against_loops_and_where_its_gradient_goes():
+  x = np.random.default_rng(0).normal(size=(3, 5, 7, 2)).astype(np.float32)
+  x[0, :2, :2] = 0.5  # a window of equals
+  expected = np.zeros((3, 2, 3, 2), np.float32)
+  share = np.zeros_like(x)
+  for n, i, j, c in np.ndindex(expected.shape):
+    window = x[n, 2 * i : 2 * i + 2, 2 * j : 2 * j + 2, c]
+    expected[n, i, j, c] = window.max()
+    row, column = divmod(int(window.argmax()), 2)  # argmax: the first of equals
+    share[n, 2 * i + row, 2 * j + column, c] = i + 1
+  np.testing.assert_array_equal(max_pool(x), expected)
+  weights = 1.0 + jnp.arange(2)[:, None, None]
+  gradient = jax.grad(lambda x: jnp.sum(weights * max_pool(x)))(jnp.asarray(x))
+  np.testing.assert_array_equal(gradient, share)
+
+
+@pytest.mark.parametrize("place", range(4))
+def test_max_pool_lets_nothing_undefined_vanish(place):
+  x = np.zeros((1, 2, 2, 1), np.float32)
+  x[0, place // 2, place % 2] = np.nan
+  assert np.isnan(max_pool(x)).all()

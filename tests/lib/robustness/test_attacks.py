@@ -163,6 +163,17 @@ def test_pgd_with_the_dlr_loss(network):
       robustness.pgd(jax.random.key(2), logits, x, labels, 0.1, step=0.1, steps=1, **options)
 
 
+def test_gradient_of_a_perturbation_is_the_sum_over_the_inputs_inside_the_pixel_range():
+  rng = np.random.default_rng(0)
+  x = rng.uniform(size=(7, 3, 2, 1)).astype(np.float32)
+  delta, weights = rng.normal(0, 0.3, (3, 2, 1)).astype(np.float32), rng.normal(size=x.shape)
+  found = robustness.perturb(x, jnp.asarray(delta))
+  np.testing.assert_array_equal(found, np.clip(x + delta, 0, 1))
+  inside = (x + delta > 0) & (x + delta < 1)
+  gradient = jax.grad(lambda d: jnp.sum(weights * robustness.perturb(x, d)))(jnp.asarray(delta))
+  np.testing.assert_allclose(gradient, (weights * inside).sum(0), rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("target", [robustness.UNTARGETED, 1])
 def test_universal_perturbation_of_linear_logits(target):
   w = jax.random.normal(jax.random.key(0), (12, 2))
