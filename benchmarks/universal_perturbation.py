@@ -4,11 +4,11 @@
 
 The attacks of `jacreg_uap`'s default preset: LeNet on 20 × 20 glyphs, minibatches of 100, one
 untargeted and ten targeted perturbations of every network, each `steps` sign steps, then the
-classes predicted for 2,000 test images with it and with a random one. Ours go through the engine, all networks in one
-program over as many CPU devices as cores. PyTorch (`pip install torch`, no dependency of the
-package) runs the usual loop over networks and targets on the same weights and images, with one
-thread and with all; it takes the gradient of δ alone. Compilation is timed apart. Both report
-the mean evasion rate, which has to be alike.
+classes predicted for 2,000 test images with it and with a random one. Ours go through the
+engine, all networks in one program over as many CPU devices as cores. PyTorch
+(`pip install torch`, no dependency of the package) runs the usual loop over networks and
+targets on the same weights and images, with one thread and with all; it takes the gradient of
+δ alone. Compilation is timed apart. Both report the mean evasion rate, which has to be alike.
 """
 
 import argparse

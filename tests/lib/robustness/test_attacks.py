@@ -170,7 +170,8 @@ def test_gradient_of_a_perturbation_is_the_sum_over_the_inputs_inside_the_pixel_
   found = robustness.perturb(x, jnp.asarray(delta))
   np.testing.assert_array_equal(found, np.clip(x + delta, 0, 1))
   inside = (x + delta > 0) & (x + delta < 1)
-  gradient = jax.grad(lambda d: jnp.sum(weights * robustness.perturb(x, d)))(jnp.asarray(delta))
+  total = lambda d: jnp.sum(weights * robustness.perturb(x, d))  # noqa: E731
+  gradient = jax.grad(total)(jnp.asarray(delta))
   np.testing.assert_allclose(gradient, (weights * inside).sum(0), rtol=1e-5, atol=1e-6)
 
 
