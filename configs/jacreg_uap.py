@@ -15,8 +15,10 @@ _PAPER = {
 PRESETS = {
   # Every path in a few seconds; its numbers mean nothing.
   "smoke": {
-    "dataset": "synthetic:affine_glyphs?n_train=200&n_test=100&size=16&difficulty=0.3",
+    "dataset": "synthetic:affine_glyphs?n_train=240&n_test=100&size=16&difficulty=0.3",
     "seeds": 2,
+    "validation_examples": 40,
+    "universal_steps": (0.1, 0.25),
     "model.channels": (2, 3),
     "model.hidden": (16, 16),
     "train.epochs": 2,
@@ -37,7 +39,6 @@ PRESETS = {
     "test_examples": 2000,
     "train.epochs": 8,
     "penalties": (0.05,),
-    "universal.step": 0.1,
     "epsilons": (0.1, 0.2, 0.3),
     "attack.steps": 60,
     "seeds": 5,
@@ -55,8 +56,9 @@ def get_config(preset="default"):
   config = ConfigDict()
   config.seed = 0  # first seed; a seed fixes initial weights, order and attacks
   config.seeds = 6
-  config.dataset = "synthetic:affine_glyphs?size=20&difficulty=0.4&n_train=3000&n_test=2000"
+  config.dataset = "synthetic:affine_glyphs?size=20&difficulty=0.4&n_train=3500&n_test=2000"
   config.train_examples = 0  # 0: all of the training split, otherwise so many of it
+  config.validation_examples = 500  # held out from the training split
   config.test_examples = 0  # 0: all of the test split, otherwise the first ones
   config.model = {"channels": (6, 16), "hidden": (120, 84)}
   config.train = {"epochs": 15, "batch_size": 100}
@@ -72,11 +74,10 @@ def get_config(preset="default"):
   config.jacobian = False  # whether there is a Jacobian penalty
   config.penalty = 0.05  # its λ, and the one of the headline
   config.probes = 1  # random projections an example
-  # Of UAT; the step in radii, of 0.1, 0.25 and larger ones that with the least evasion on
-  # networks of three other seeds.
-  config.universal = {"radius": 0.0, "step": 0.25}
+  config.universal = {"radius": 0.0, "step": 0.25}  # of UAT; the step in radii
   config.noise = 0.0  # standard deviation added to training images
 
+  config.universal_steps = (0.1, 0.25, 0.5)  # UAT's best on validation images is kept
   config.penalties = (0.05, 0.1, 1.0)  # must contain config.penalty
   config.noises = (0.2,)  # a control: Gaussian noise in training; () for none
   config.epsilon = 0.2  # headline radius of attacks, and of UAT

@@ -23,8 +23,10 @@ from lib.experiment import Program, UserError, at_least, by_name
 
 def check(config):
   """Raises a UserError for numbers that make no sense."""
-  at_least(config, 1, "seeds", "probes", "jacobian_images")
+  at_least(config, 1, "seeds", "probes", "jacobian_images", "validation_examples")
   at_least(config, 0, "penalty", "noise", "universal.radius", "universal.step", "epsilon")
+  if not config.universal_steps or min(config.universal_steps) <= 0:
+    raise UserError("config.universal_steps needs one step or more, all above 0.")
   if config.epsilon not in config.epsilons:
     raise UserError(f"config.epsilons must contain config.epsilon, {config.epsilon}.")
   if config.penalty not in config.penalties and not config.jacobian:
@@ -37,12 +39,14 @@ def check(config):
 
 
 def prepare(config):
-  """Images in [0, 1] and labels: {"train", "test"} and "classes", (number of classes, 0)."""
+  """Images in [0, 1] and labels: {"train", "validation", "test"} and "classes", (n, 0)."""
   check(config)
   found = data.load_images(config.dataset)
   if found.info.maximum is not None:
     found = data.scale(found)
-  found = data.split(found, 0, validation=0, train=config.train_examples or None)
+  found = data.split(
+    found, 0, validation=config.validation_examples, train=config.train_examples or None
+  )
   test = found.test.inputs[: config.test_examples or None], found.test.targets
   found = found._replace(test=data.Examples(test[0], test[1][: len(test[0])]))
   if config.attack.batch > found.train.size:
@@ -55,7 +59,8 @@ def prepare(config):
       "test split."
     )
   operands = {
-    name: training.Split(*map(jnp.asarray, getattr(found, name))) for name in ("train", "test")
+    name: training.Split(*map(jnp.asarray, getattr(found, name)))
+    for name in ("train", "validation", "test")
   }
   return operands | {"classes": jnp.zeros((found.info.num_classes, 0))}
 
@@ -261,11 +266,17 @@ def attack(config, operands, state):
     return predictions(logits, robustness.perturb(inputs, delta))
 
   found, by_chance = classified(delta), classified(random)
+  held_out, right = operands["validation"]
   images = _images(config, operands)
   moved = jax.jvp(logits, (images,), (jnp.broadcast_to(delta, images.shape),))[1]
   measured = {
     "evasion": jnp.mean(found != labels),
+    "validation_evasion": jnp.mean(
+      predictions(logits, robustness.perturb(held_out, delta)) != right
+    ),
     "random_evasion": jnp.mean(by_chance != labels),
+    "targeted_others": jnp.sum((found == target) & (labels != target))
+    / jnp.sum(labels != target),  # among images of the other classes
     "predicted": jnp.mean(found[:, None] == jnp.arange(len(operands["classes"])), 0),
     "linear_effect": jnp.sqrt(jnp.sum(jnp.square(moved))),  # ‖J_N δ‖₂
     "size": jnp.abs(delta).max(),
@@ -297,10 +308,15 @@ def attack_list(rows):
 
 
 def methods(config):
-  """Name of every way to train -> (penalty, radius of UAT, noise)."""
-  plain = {"standard": (0.0, 0.0, 0.0), "uat": (0.0, config.epsilon, 0.0)}
-  plain |= {f"noise_{sd:g}": (0.0, 0.0, sd) for sd in config.noises}
-  return plain | {f"jr_{penalty:g}": (penalty, 0.0, 0.0) for penalty in config.penalties}
+  """Name of every way to train -> (penalty, radius and step of UAT, noise).
+
+  UAT is there once for every step; `run` keeps one.
+  """
+  step = config.universal.step
+  found = {"standard": (0.0, 0.0, step, 0.0)}
+  found |= {f"uat_{a:g}": (0.0, config.epsilon, a, 0.0) for a in config.universal_steps}
+  found |= {f"noise_{sd:g}": (0.0, 0.0, step, sd) for sd in config.noises}
+  return found | {f"jr_{penalty:g}": (penalty, 0.0, step, 0.0) for penalty in config.penalties}
 
 
 def train_all(config, ctx, operands, seeds):
@@ -314,7 +330,7 @@ def train_all(config, ctx, operands, seeds):
       PROGRAM,
       config,
       operands,
-      over={("seed", "penalty", "universal.radius", "noise"): rows},
+      over={("seed", "penalty", "universal.radius", "universal.step", "noise"): rows},
       set={"jacobian": penalised},
     )
     results |= by_name(chosen, found, each=len(seeds))
@@ -368,8 +384,18 @@ def run(config, ctx):
       "as_printed": {"evasion": found["evasion"][:, radii]},
       # the share predicted as class c under the perturbation towards c, (seeds, classes)
       "targeted": np.diagonal(predicted[:, radii + 1 :], axis1=1, axis2=2),
+      "targeted_others": found["targeted_others"][:, radii + 1 :],
       "example": delta[0, :radii],
     }
+
+  # UAT's step is the one with the least evasion on held-out images, mean over the seeds.
+  found = {method: measured(method) for method in trained}
+  headline = list(config.epsilons).index(config.epsilon)
+  by_step = {a: found.pop(f"uat_{a:g}") for a in config.universal_steps}
+  held_out = {
+    a: values["untargeted"]["validation_evasion"][:, headline] for a, values in by_step.items()
+  }
+  best = min(held_out, key=lambda a: held_out[a].mean())
 
   return {
     "seeds": np.asarray(seeds),
@@ -377,5 +403,14 @@ def run(config, ctx):
     "epsilon": np.asarray(config.epsilon),
     "penalties": np.asarray(config.penalties),
     "penalty": np.asarray(config.penalty),
-    "methods": {method: measured(method) for method in trained},
+    "methods": {"standard": found.pop("standard"), "uat": by_step[best]} | found,
+    "uat": {
+      "steps": np.asarray(list(by_step)),
+      "step": np.asarray(best),
+      "validation_evasion": np.stack(list(held_out.values()), 1),
+      "evasion": np.stack(
+        [values["untargeted"]["evasion"][:, headline] for values in by_step.values()], 1
+      ),
+      "test_error": np.stack([values["test_error"] for values in by_step.values()], 1),
+    },
   }

@@ -116,6 +116,16 @@ def test_attacks_of_a_linear_network_are_the_known_optimum(operands, monkeypatch
   )
   assert np.all(found["size"] <= np.float32([0.1, 0.2, 0.1]))
   np.testing.assert_allclose(found["predicted"].sum(1), 1, rtol=1e-6)
+  # the second attack is on class 0, and no test image is moved away from it
+  others = np.asarray(operands["test"].labels) != 0
+  predicted = np.argmax(
+    np.clip(np.asarray(operands["test"].inputs) - 0.2 * best, 0, 1).reshape(len(others), -1)
+    @ np.asarray(w),
+    1,
+  )
+  np.testing.assert_allclose(
+    found["targeted_others"][1], np.mean(predicted[others] == 0), rtol=1e-6
+  )
 
 
 def test_jacobian_statistics_against_numpy():
@@ -148,7 +158,7 @@ def made_up(good, seeds=6):
   # evasion does, and the similarity all but two
   rows = (
     (
-      (0.8, 0.3, 0.5, 0.15, 0.12, 0.1),
+      (0.9, 0.3, 0.5, 0.15, 0.12, 0.1),
       (1, 2, 1, 1, 1, 5),
       (8, 3, 5, 1.5, 1.2, 1.0),
       (0.8, 0.3, 0.5, 0.15, 0.1, 0.12),
@@ -178,7 +188,7 @@ def made_up(good, seeds=6):
         "similarity_centred": near(similar[method]),
         "similarity_histogram": np.tile(np.arange(100), (seeds, 1)),
         "stacked_squared": stacked,
-        "bound_squared": stacked * (images if good else 0.5),
+        "bound_squared": stacked * (images if good else 200),
         "inner_products": stacked * (1 if good else 3),
         "largest_eigenvalue": stacked / 3,
       },
@@ -190,6 +200,7 @@ def made_up(good, seeds=6):
       },
       "as_printed": {"evasion": near(error[method] / 100 + (0.3 if good else -0.005))},
       "targeted": near(level[method], 10),
+      "targeted_others": near(level[method], 10),
       "example": rng.uniform(-0.1, 0.1, (3, 8, 8, 1)),
     }
 
@@ -200,6 +211,11 @@ def made_up(good, seeds=6):
     "penalties": np.array([0.05, 0.1, 1.0]),
     "penalty": np.asarray(0.05),
     "methods": {method: one(method) for method in methods},
+    "uat": {
+      "steps": np.array([0.1, 0.25]),
+      "step": np.asarray(0.25),
+      **{name: near(0.3, 2) for name in ("validation_evasion", "evasion", "test_error")},
+    },
   }
 
 
