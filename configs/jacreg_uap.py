@@ -10,6 +10,7 @@ _PAPER = {
   "dataset": "tfds:mnist",
   "train.epochs": 50,
   "attack.batch": 200,
+  "attack.steps": 100,
   "jacobian_images": 1000,
 }
 PRESETS = {
