@@ -119,19 +119,26 @@ def _mixture_task(mixture: mixtures.Mixture, seed: int) -> Task:
 
 
 def modal_gaussians(
-  seed: int, difficulty: float = 0.5, *, classes: int = 3, dim: int = 2, modes: int = 4
+  seed: int,
+  difficulty: float = 0.5,
+  *,
+  classes: int = 3,
+  dim: int = 2,
+  modes: int = 4,
+  low: float = 0.0,
 ) -> Task:
-  """Classes of several Gaussian modes: means uniform in [0, 1]^d, covariances A Aᵀ.
+  """Classes of several Gaussian modes: means uniform in [low, 1]^d, covariances A Aᵀ.
 
   The elements of A are uniform in [−a, a], a = 0.6 `difficulty`; 0.5 is the a = 0.3 of Posocco
-  and Bonnefoy, *Estimating expected calibration errors* (ICANN 2021). Needs difficulty > 0.
+  and Bonnefoy, *Estimating expected calibration errors* (ICANN 2021), who print low = 0. Needs
+  difficulty > 0.
   """
   _check(difficulty)
-  if difficulty == 0 or classes < 2 or dim < 1 or modes < 1:
-    raise ValueError("needs difficulty > 0, classes >= 2, dim >= 1 and modes >= 1")
+  if difficulty == 0 or classes < 2 or dim < 1 or modes < 1 or not low < 1:
+    raise ValueError("needs difficulty > 0, classes >= 2, dim >= 1, modes >= 1 and low < 1")
   rng = np.random.default_rng([seed, 7])
   spread = 0.6 * difficulty
-  means = rng.uniform(size=(classes, modes, dim))
+  means = rng.uniform(low, 1.0, size=(classes, modes, dim))
   roots = rng.uniform(-spread, spread, size=(classes, modes, dim, dim))
   return _mixture_task(mixtures.Mixture(means, roots), seed)
 

@@ -18,7 +18,7 @@ _FEW = 64  # up to so many points comparing with each is faster than a binary se
 
 
 def square_root_bins(n: int) -> int:
-  """B = ⌈√n⌉ bins for n samples; the paper does not say how it rounds."""
+  """B = ⌈√n⌉ bins for n samples; the paper does not say how it rounds, its program down."""
   return math.isqrt(max(n - 1, 0)) + 1
 
 

@@ -23,15 +23,21 @@ def check(config):
   for key in ("models", "classes", "dims", "sizes", "bins", "bandwidths"):
     if not config[key]:
       raise UserError(f"{key} is empty; name at least one.")
+    if len(set(config[key])) < len(config[key]):
+      raise UserError(f"{key} is {tuple(config[key])}; name each once.")
   for name in config.models:
     if name not in MODELS:
       raise UserError(f"models has '{name}'; choose from {', '.join(MODELS)}.")
-  at_least(config, 1, "seeds", "sets", "train.sets", "holdout.bins")
+  at_least(config, 1, "seeds", "sets", "train.sets", "holdout.bins", "few_bins")
   at_least(config, 1, "figure.bins", "figure.resamples")
   at_least(config, 2, "figure.size")
   for key in ("bins", "dims"):
     if min(config[key]) < 1:
       raise UserError(f"{key} has {min(config[key])}; all must be at least 1.")
+  if config.few_bins in config.bins:
+    raise UserError(f"few_bins is {config.few_bins}, which bins has already.")
+  if not config.low < 1:
+    raise UserError(f"low is {config.low}; the means need a range below 1.")
   if min(config.classes) < 2:
     raise UserError(f"classes is {tuple(config.classes)}; a classifier needs at least 2.")
   if config.train.size < 20 * max(config.classes):
@@ -83,7 +89,9 @@ def distribution(config, classes: int, dim: int, seed: int):
     dict of arrays with axes (sets, models, rows = C + 1, …): a pool of scores `s` and hits
     `h`, the true ECE from the exact posterior, and as in the paper from labels in bins.
   """
-  task = synthetic.modal_gaussians(1000 * seed + 10 * classes + dim, classes=classes, dim=dim)
+  task = synthetic.modal_gaussians(
+    1000 * seed + 10 * classes + dim, classes=classes, dim=dim, low=config.low
+  )
   rng = np.random.default_rng([seed, classes, dim])
   x, y = task.sample(rng, config.holdout.points)
   posterior = task.posterior(x)
@@ -129,7 +137,13 @@ def distributions(config, classes: int, dim: int, seeds):
   work = functools.partial(distribution, config, classes, dim)
   with futures.ThreadPoolExecutor(os.cpu_count()) as threads:
     found = list(threads.map(work, seeds))
-  return {name: np.stack([one[name] for one in found]) for name in found[0]}
+  found = {name: np.stack([one[name] for one in found]) for name in found[0]}
+  if found["true_ece"].min() <= 0:
+    raise UserError(
+      f"a true error is estimated as {found['true_ece'].min():.3g}: give more "
+      f"holdout.points than {config.holdout.points}, or fewer holdout.bins."
+    )
+  return found
 
 
 # --- estimators on evaluation sets --------------------------------------------------------
@@ -144,7 +158,7 @@ def step(config, operands, state):
   if config.calibrated:  # control: the same scores, with labels that they are true of
     h = jax.random.uniform(jax.random.fold_in(key, 1), (size,)) < s
   found = estimators.estimates(
-    s, h.astype(s.dtype), config.bins, config.bandwidths, config.points
+    s, h.astype(s.dtype), config.bins, config.bandwidths, config.few_bins, config.points
   )
   return state + 1, {"estimates": jnp.stack(found)}
 
@@ -158,7 +172,7 @@ ESTIMATES = Program(
 
 
 def relative_errors(estimates, truth, percentile):
-  """|estimate − truth| / truth: its percentile over the sets, and the mean with its sign.
+  """(estimate − truth) / truth over the sets: percentile of its size, mean, deviation.
 
   Args:
     estimates: (…, sets, E).
@@ -166,10 +180,10 @@ def relative_errors(estimates, truth, percentile):
     percentile: of the absolute errors.
 
   Returns:
-    Both (…, E).
+    All three (…, E).
   """
   error = estimates / truth[..., None, None] - 1
-  return np.percentile(np.abs(error), percentile, axis=-2), error.mean(-2)
+  return np.percentile(np.abs(error), percentile, axis=-2), error.mean(-2), error.std(-2)
 
 
 def evaluate(config, ctx, groups, size):
@@ -207,9 +221,11 @@ def evaluate(config, ctx, groups, size):
     settings = {"conf": part[:, :, 0], "cw": part[:, :, 1:].mean(2)}
     for setting, values in settings.items():
       truths = [truth_of(group, name, setting) for name in ("true_ece", "labelled_ece")]
-      errors, bias = relative_errors(values, truths[0], config.percentile)
-      labelled, _ = relative_errors(values, truths[1], config.percentile)
-      results[setting].append({"error": errors, "bias": bias, "error_labelled": labelled})
+      errors, bias, spread = relative_errors(values, truths[0], config.percentile)
+      labelled, *_ = relative_errors(values, truths[1], config.percentile)
+      results[setting].append(
+        {"error": errors, "bias": bias, "spread": spread, "error_labelled": labelled}
+      )
   return {
     setting: {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     for setting, parts in results.items()
@@ -276,11 +292,15 @@ def run(config, ctx):
     for setting in ("conf", "cw")
   }
   for setting, found in results.items():
-    found["resampled"] = quantities.resampled(found["error"])
     for name in ("true_ece", "labelled_ece"):
       found[name] = np.concatenate([truth_of(group, name, setting) for group in groups])
+    found["resampled"] = {
+      reading: quantities.resampled(quantities.error(results, setting, reading))
+      for reading in quantities.READINGS
+    }
   return results | {
-    "names": np.array(estimators.names(config.bins, config.bandwidths)),
+    "names": np.array(estimators.names(config.bins, config.bandwidths, config.few_bins)),
+    "few": np.array(config.few_bins),
     "papers": np.array(len(estimators.paper_names(config.bins, config.bandwidths))),
     "bins": np.array(config.bins),
     "sizes": np.array(config.sizes),

@@ -6,8 +6,12 @@ The unit that is resampled is the mixture: its classifiers and training sets sta
 import numpy as np
 
 from lib.experiment import claims as check
+from projects.ece_estimators.estimators import CONVEX
 
 SETTINGS = {"conf": "confidence", "cw": "class-wise"}
+# The text has relative errors; the authors' program draws |estimate − true| itself. The third
+# is relative to the paper's ground truth; the last two are what the relative error is made of.
+READINGS = ("relative", "absolute", "labelled", "bias", "spread")
 RESAMPLES = 1000
 
 
@@ -16,9 +20,12 @@ def names(results) -> list[str]:
   return [str(name) for name in results["names"]]
 
 
-def papers(results) -> list[str]:
-  """Names of the paper's own."""
-  return names(results)[: int(results["papers"])]
+def papers(results, as_printed: bool = False) -> list[str]:
+  """Names of the paper's own, the convex mappings as described or as printed."""
+  found = names(results)[: int(results["papers"])]
+  if not as_printed:
+    return found
+  return [f"{n}_printed" if n.partition("_")[0] in CONVEX else n for n in found]
 
 
 def index(results, name: str) -> int:
@@ -26,9 +33,18 @@ def index(results, name: str) -> int:
   return names(results).index(name)
 
 
-def error(results, setting: str, truth: str = "error"):
-  """95th percentile of the relative error, (mixtures, classifiers, sizes, E)."""
-  return np.asarray(results[setting][truth], np.float64)
+def error(results, setting: str, reading: str = "relative"):
+  """95th percentile of the error in a reading, (mixtures, classifiers, sizes, E).
+
+  "bias" and "spread" are the mean and the standard deviation over the sets instead.
+  """
+  found = results[setting]
+  if reading in ("labelled", "bias", "spread"):
+    return np.asarray(found[{"labelled": "error_labelled"}.get(reading, reading)], np.float64)
+  relative = np.asarray(found["error"], np.float64)
+  if reading == "relative":
+    return relative
+  return relative * np.asarray(found["true_ece"], np.float64)[..., None, None]
 
 
 def median(errors):
@@ -45,17 +61,17 @@ def resampled(errors, count: int = RESAMPLES, seed: int = 0):
   return found
 
 
-def interval(results, setting, statistic):
+def interval(results, setting, statistic, reading: str = "relative"):
   """A statistic of the medians (…, sizes, E) with its percentile interval, for a check."""
-  errors = error(results, setting)
+  errors = error(results, setting, reading)
   if len(errors) < 2:
     return None
-  drawn = np.asarray(results[setting]["resampled"], np.float64)
+  drawn = np.asarray(results[setting]["resampled"][reading], np.float64)
   low, high = np.percentile(statistic(drawn), [2.5, 97.5])
   return check.estimate(statistic(median(errors)), low, high, len(errors))
 
 
-def over_best(results, setting, name: str, sizes, others=None):
+def over_best(results, setting, name: str, sizes, others=None, reading: str = "relative"):
   """log of the error of an estimator over the least of the others', mean over the sizes.
 
   Args:
@@ -64,6 +80,7 @@ def over_best(results, setting, name: str, sizes, others=None):
     name: of the estimator.
     sizes: mask of the sizes that count.
     others: names to compare with, by default all of the paper's but itself.
+    reading: of the error.
   """
   others = [n for n in papers(results) if n != name] if others is None else others
   columns = [index(results, n) for n in others]
@@ -73,7 +90,7 @@ def over_best(results, setting, name: str, sizes, others=None):
     ratio = np.log(m[..., own]) - np.log(m[..., columns].min(-1))
     return ratio[..., sizes].mean(-1)
 
-  return interval(results, setting, statistic)
+  return interval(results, setting, statistic, reading)
 
 
 def ratio(found):
@@ -98,3 +115,27 @@ def wins(results, setting):
     return (best[..., None] == np.arange(count)).mean(-2)
 
   return statistic
+
+
+def agreement(results, setting):
+  """Spearman's rank correlation of the errors under the two ground truths, with its interval.
+
+  Over the paper's estimators, the least of the sizes. Both are resampled alike.
+  """
+  from scipy import stats
+
+  readings = ("relative", "labelled")
+  found = [median(error(results, setting, reading)) for reading in readings]
+  mixtures = len(error(results, setting))
+  if mixtures < 2:
+    return None
+  count = int(results["papers"])
+
+  def correlation(a, b):
+    a, b = (stats.rankdata(x[..., :count], axis=-1) for x in (a, b))
+    a, b = (x - x.mean(-1, keepdims=True) for x in (a, b))
+    norms = np.sqrt(np.sum(a**2, -1) * np.sum(b**2, -1))
+    return (np.sum(a * b, -1) / norms).min(-1)
+
+  drawn = correlation(*(np.asarray(results[setting]["resampled"][r]) for r in readings))
+  return check.estimate(correlation(*found), *np.percentile(drawn, [2.5, 97.5]), mixtures)
