@@ -56,7 +56,7 @@ def get_config(preset="default"):
   """
   config = ConfigDict()
   config.seed = 0  # first seed; a seed fixes initial weights, order and attacks
-  config.seeds = 6
+  config.seeds = 8
   config.dataset = "synthetic:affine_glyphs?size=20&difficulty=0.4&n_train=3500&n_test=2000"
   config.train_examples = 0  # 0: all of the training split, otherwise so many of it
   config.validation_examples = 500  # held out from the training split

@@ -220,7 +220,7 @@ def made_up(good, seeds=6):
     "uat": {
       "steps": np.array([0.1, 0.25]),
       "step": np.asarray(0.25),
-      **{name: near(0.3, 2) for name in ("validation_evasion", "evasion", "test_error")},
+      **{name: near(0.3, 2) for name in ("validation_evasion", "test_error")},
     },
   }
 
