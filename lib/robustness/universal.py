@@ -27,6 +27,7 @@ def perturb(x, delta, low=0.0, high=1.0) -> jax.Array:
   δ is in its ball exactly, the rounded sum may be half a unit in its last place off;
   `balls.project_linf(perturb(x, δ), x, ε)` takes that back.
   """
+  chex.assert_shape(delta, x.shape[1:])
   return jnp.clip(x + _for_each(len(x), delta), low, high)
 
 
@@ -156,7 +157,7 @@ def training_step(
   """One step of min_θ max_{‖δ‖ ≤ ε} Σ L(θ, clip(x + δ)), with one backward pass for both.
 
   With radius 0 it is a step of ordinary training, exactly. An α near ε makes δ jump between
-  corners of the ball, which can end training at chance; ε/10 to ε/4 is steady.
+  corners of the ball, which can end training at chance.
 
   Args:
     loss: (params, perturbed inputs) -> (scalar, anything to be returned).

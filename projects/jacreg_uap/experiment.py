@@ -24,13 +24,16 @@ from lib.experiment import Program, UserError, at_least, by_name
 def check(config):
   """Raises a UserError for numbers that make no sense."""
   at_least(config, 1, "seeds", "probes", "jacobian_images", "validation_examples")
-  at_least(config, 0, "penalty", "noise", "universal.radius", "universal.step", "epsilon")
+  at_least(config, 1, "attack.steps", "attack.batch", "attack.restarts", "train.batch_size")
+  at_least(config, 0, "penalty", "noise", "universal.radius", "universal.step")
+  if config.attack.step <= 0:
+    raise UserError(f"attack.step is {config.attack.step}; it must be positive.")
+  if min(config.epsilons, default=0) <= 0 or min(config.penalties, default=0) < 0:
+    raise UserError("config.epsilons must be positive, and config.penalties not negative.")
   if not config.universal_steps or min(config.universal_steps) <= 0:
     raise UserError("config.universal_steps needs one step or more, all above 0.")
   if config.epsilon not in config.epsilons:
     raise UserError(f"config.epsilons must contain config.epsilon, {config.epsilon}.")
-  if config.penalty not in config.penalties and not config.jacobian:
-    raise UserError(f"config.penalties must contain config.penalty, {config.penalty}.")
   if config.train.epochs <= config.schedule.get("warmup", 0):
     raise UserError(
       f"train.epochs, {config.train.epochs}, must be more than schedule.warmup, "
@@ -171,13 +174,15 @@ def step(config, operands, state):
 
 
 def finish(config, operands, state, history):
-  """The trained network and its error on clean test images."""
+  """The trained network and its error on test images."""
   params = state.network.params
-  found = predictions(logits_of(config, operands, params), operands["test"].inputs)
+  logits, (inputs, labels) = logits_of(config, operands, params), operands["test"]
+  own = predictions(logits, robustness.perturb(inputs, state.network.delta))
   return {
     "params": params,
     "uat_delta": state.network.delta,
-    "test_error": jnp.mean(found != operands["test"].labels),
+    "uat_delta_error": jnp.mean(own != labels),  # under the δ of its own training
+    "test_error": jnp.mean(predictions(logits, inputs) != labels),
     "train_error": history["train_error"][-1],
     "train_loss": history["train_loss"],
   }
@@ -247,7 +252,8 @@ def attack(config, operands, state):
   params, number = state
   radius, target, sign = (operands["attacks"][name][number] for name in _ATTACK)
   logits = logits_of(config, operands, params)
-  key = jax.random.fold_in(jax.random.key(operands["seeds"][config.member]), number)
+  key = jax.random.fold_in(jax.random.key(operands["seeds"][config.member]), _STREAM)
+  key = jax.random.fold_in(key, number)
   attack_key, random_key = jax.random.split(key)
   delta, _ = robustness.universal_perturbation(
     attack_key,
@@ -286,6 +292,7 @@ def attack(config, operands, state):
 
 
 _ATTACK = ("radius", "target", "sign")
+_STREAM = 1 << 20  # of the attacks' random numbers, apart from those of training
 ATTACKS = Program(
   lambda config, operands: (_member(config, operands), jnp.zeros([], jnp.int32)),
   attack,
@@ -375,23 +382,32 @@ def choose_step(config, ctx, operands, trained, seeds):
     "steps": np.asarray(list(steps.values())),
     "step": np.asarray(steps[best]),
     "validation_evasion": np.stack(list(held_out.values()), 1),
-    "test_error": np.stack([values["test_error"] for values in networks.values()], 1),
+    **{
+      name: np.stack([values[name] for values in networks.values()], 1)
+      for name in ("test_error", "uat_delta_error")
+    },
   }
 
 
 def run(config, ctx):
   """Trains all methods with all seeds, then measures and attacks every network."""
+  if config.penalty not in config.penalties:
+    raise UserError(f"config.penalties must contain config.penalty, {config.penalty}.")
   operands = prepare(config)
   seeds = ctx.seeds(config)
   trained = train_all(config, ctx, operands, seeds)
   trained, choice = choose_step(config, ctx, operands, trained, seeds)
   jacobians = of_networks(ctx, "jacobians", JACOBIANS, config, operands, trained, seeds)
 
-  # ε by ε, then at the headline's ε: the sign of the step as printed in sec. 2.1, all classes.
+  # ε by ε, then at the headline's ε: the sign of the step as printed in sec. 2.1, all classes,
+  # and the untargeted attack again, with other orders of the images.
   rows = [(e, robustness.UNTARGETED, 1.0) for e in config.epsilons]
   rows.append((config.epsilon, robustness.UNTARGETED, -1.0))
   radii = len(config.epsilons)
   rows += [(config.epsilon, c, 1.0) for c in range(len(operands["classes"]))]
+  classes = slice(radii + 1, len(rows))
+  rows += [(config.epsilon, robustness.UNTARGETED, 1.0)] * (config.attack.restarts - 1)
+  headline = [list(config.epsilons).index(config.epsilon), *range(classes.stop, len(rows))]
   attacked = attack_all(ctx, "attacks", config, operands, trained, seeds, rows)
 
   def measured(method):
@@ -404,8 +420,11 @@ def run(config, ctx):
       "untargeted": {name: values[:, :radii] for name, values in found.items()},
       "as_printed": {"evasion": found["evasion"][:, radii]},
       # the share predicted as class c under the perturbation towards c, (seeds, classes)
-      "targeted": np.diagonal(predicted[:, radii + 1 :], axis1=1, axis2=2),
-      "targeted_others": found["targeted_others"][:, radii + 1 :],
+      "targeted": np.diagonal(predicted[:, classes], axis1=1, axis2=2),
+      "targeted_others": found["targeted_others"][:, classes],
+      "restarts": {
+        name: found[name][:, headline] for name in ("evasion", "validation_evasion")
+      },
       "example": delta[0, :radii],
     }
 

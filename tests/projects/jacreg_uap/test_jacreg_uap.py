@@ -205,6 +205,10 @@ def made_up(good, seeds=6):
         "size": np.tile(epsilons, (seeds, 1)),
       },
       "as_printed": {"evasion": near(error[method] / 100 + (0.8 if good else -0.005))},
+      "restarts": {
+        "evasion": near(level[method], 3),
+        "validation_evasion": near(level[method], 3),
+      },
       "targeted": near(level[method], 10),
       "targeted_others": near(level[method], 10),
       "example": rng.uniform(-0.1, 0.1, (3, 8, 8, 1)),
@@ -220,7 +224,9 @@ def made_up(good, seeds=6):
     "uat": {
       "steps": np.array([0.1, 0.25]),
       "step": np.asarray(0.25),
-      **{name: near(0.3, 2) for name in ("validation_evasion", "test_error")},
+      **{
+        name: near(0.3, 2) for name in ("validation_evasion", "test_error", "uat_delta_error")
+      },
     },
   }
 
@@ -239,10 +245,18 @@ def test_one_seed_decides_nothing():
   assert verdicts["evasion_halved"] == verdicts["similarity_falls"] == check.NOT_TESTED
 
 
+def test_the_strongest_attack_is_chosen_on_validation_images():
+  one = {"evasion": np.array([[0.1, 0.5, 0.9]]), "validation_evasion": np.array([[0, 3, 2]])}
+  results = {"methods": {"standard": {"restarts": one}}, "epsilon": 0.2}
+  np.testing.assert_allclose(claims.strongest(results, "standard"), [50.0])
+  np.testing.assert_allclose(claims.evasion(results, "standard"), [50.0])
+
+
 def test_metrics_are_numbers():
   flat = claims.metrics(GOOD)
   assert all(np.ndim(value) == 0 for value in flat.values())
   np.testing.assert_allclose(flat["evasion/jr_0.05/0.2"], 0.15, rtol=0.02)
+  np.testing.assert_allclose(flat["evasion/jr_0.05/0.1"], 0.075, rtol=0.02)
   np.testing.assert_allclose(flat["targeted_success/uat"], 0.3, rtol=0.02)
 
 
@@ -265,6 +279,10 @@ def test_impossible_numbers_are_refused():
     ({"epsilon": 0.17}, "epsilons must contain"),
     ({"seeds": 0}, "seeds"),
     ({"train.epochs": 1}, "warmup"),
+    ({"attack.batch": 0}, "attack.batch"),
+    ({"attack.steps": 0}, "attack.steps"),
+    ({"epsilons": (0.0, 0.2)}, "positive"),
+    ({"universal_steps": ()}, "universal_steps"),
   ):
     with pytest.raises(UserError, match=message):
       experiment.check(config_of(**changes))
