@@ -134,7 +134,10 @@ def run(ctx, program: Program, prepare, config: ConfigDict, axes: Sequence[Axis]
   dropped = [key for key, value in joined.items() if value is None]
   if dropped:
     logging.warning("left out, since shapes differ between members: %s", ", ".join(dropped))
-  return {key: value for key, value in joined.items() if value is not None}
+  from flax import traverse_util  # slow to import, and not needed for --help
+
+  kept = {key: value for key, value in joined.items() if value is not None}
+  return traverse_util.unflatten_dict(kept, sep="/")
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, np.ndarray]:

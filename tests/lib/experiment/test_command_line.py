@@ -198,6 +198,7 @@ def test_sweep_members_equal_single_runs_and_eight_devices(command, tmp_path):
   assert eight.returncode == 0, eight.stderr
   rows = _csv(tmp_path / "one")
   assert len(rows) == 24
+  assert all(row["extremes/least"] <= row["final_loss"] for row in rows)
   for a, b in zip(rows, _csv(tmp_path / "eight"), strict=True):
     assert a == pytest.approx(b, rel=1e-5)
   single = command.run(

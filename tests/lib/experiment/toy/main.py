@@ -39,7 +39,12 @@ def step(config, target, state):
 
 def finish(config, target, state, history):
   """The end point and the loss over time."""
-  return {"x": state["x"], "final_loss": history["loss"][-1], "losses": history["loss"]}
+  return {
+    "x": state["x"],
+    "final_loss": history["loss"][-1],
+    "losses": history["loss"],
+    "extremes": {"least": history["loss"].min()},
+  }
 
 
 PROGRAM = Program(init, step, finish, steps=lambda config: config.steps, chunk=10)
