@@ -108,7 +108,7 @@ def metrics(results):
   uat = results["uat"]
   flat["uat_step"] = uat["step"]
   for i, step in enumerate(uat["steps"]):
-    for name in ("validation_evasion", "test_error", "uat_delta_error"):
+    for name in sorted(set(uat) - {"step", "steps"}):
       flat[f"uat_{name}/step_{step:g}"] = uat[name][:, i].mean()
   return flat
 

@@ -34,10 +34,10 @@ def check(config):
     raise UserError("config.universal_steps needs one step or more, all above 0.")
   if config.epsilon not in config.epsilons:
     raise UserError(f"config.epsilons must contain config.epsilon, {config.epsilon}.")
-  if config.train.epochs <= config.schedule.get("warmup", 0):
+  if min(config.train.epochs, config.universal_epochs) <= config.schedule.get("warmup", 0):
     raise UserError(
-      f"train.epochs, {config.train.epochs}, must be more than schedule.warmup, "
-      f"{config.schedule.warmup}."
+      f"train.epochs, {config.train.epochs}, and universal_epochs, {config.universal_epochs}, "
+      f"must be more than schedule.warmup, {config.schedule.warmup}."
     )
 
 
@@ -327,18 +327,27 @@ def methods(config):
 
 
 def train_all(config, ctx, operands, seeds):
-  """Results of every method, (seeds, …); two compiled programs, with and without penalty."""
+  """Results of every method, (seeds, …): plain, against perturbations, with a penalty."""
+  groups = {"train": {}, "train against perturbations": {}, "train with penalty": {}}
+  plain, universal, penalised = groups.values()
+  for name, numbers in methods(config).items():
+    penalty, radius, *_ = numbers
+    (penalised if penalty > 0 else universal if radius > 0 else plain)[name] = numbers
+  changes = (
+    {"jacobian": False},
+    {"jacobian": False, "train.epochs": config.universal_epochs},
+    {"jacobian": True},
+  )
   results = {}
-  for penalised, name in ((False, "train"), (True, "train with penalty")):
-    chosen = {k: v for k, v in methods(config).items() if (v[0] > 0) == penalised}
+  for (stage, chosen), change in zip(groups.items(), changes, strict=True):
     rows = [(seed, *numbers) for numbers in chosen.values() for seed in seeds]
     found = ctx.members(
-      name,
+      stage,
       PROGRAM,
       config,
       operands,
       over={("seed", "penalty", "universal.radius", "universal.step", "noise"): rows},
-      set={"jacobian": penalised},
+      set=change,
     )
     results |= by_name(chosen, found, each=len(seeds))
   return results
@@ -372,16 +381,18 @@ def choose_step(config, ctx, operands, trained, seeds):
   """
   steps = {f"uat_{a:g}": a for a in config.universal_steps}
   networks = {name: trained[name] for name in steps}
-  rows = [(config.epsilon, robustness.UNTARGETED, 1.0)]
-  found = attack_all(ctx, "step of UAT", config, operands, networks, seeds, rows)
-  held_out = {name: values["validation_evasion"][:, 0] for name, values in found.items()}
-  best = min(held_out, key=lambda name: held_out[name].mean())
+  held_out = {}
+  if len(steps) > 1:
+    rows = [(config.epsilon, robustness.UNTARGETED, 1.0)]
+    found = attack_all(ctx, "step of UAT", config, operands, networks, seeds, rows)
+    held_out = {name: values["validation_evasion"][:, 0] for name, values in found.items()}
+  best = min(steps, key=lambda name: np.mean(held_out.get(name, 0)))
   kept = {"standard": trained["standard"], "uat": trained[best]}
   kept |= {name: values for name, values in trained.items() if name not in (*kept, *steps)}
   return kept, {
     "steps": np.asarray(list(steps.values())),
     "step": np.asarray(steps[best]),
-    "validation_evasion": np.stack(list(held_out.values()), 1),
+    **({"validation_evasion": np.stack(list(held_out.values()), 1)} if held_out else {}),
     **{
       name: np.stack([values[name] for values in networks.values()], 1)
       for name in ("test_error", "uat_delta_error")

@@ -134,6 +134,26 @@ def test_attacks_of_a_linear_network_are_the_known_optimum(operands, monkeypatch
   )
 
 
+def test_step_of_uat_is_the_one_with_the_least_evasion_on_validation_images(monkeypatch):
+  config = config_of(universal_steps=(0.1, 0.25))
+  trained = {
+    name: {"test_error": np.full(2, i), "uat_delta_error": np.full(2, i)}
+    for i, name in enumerate(("uat_0.1", "standard", "uat_0.25", "jr_1"))
+  }
+  held_out = {"uat_0.1": np.array([[0.1], [0.9]]), "uat_0.25": np.array([[0.4], [0.4]])}
+
+  def attack_all(ctx, name, config, operands, networks, seeds, rows):
+    assert rows == [(0.2, robustness.UNTARGETED, 1.0)] and list(networks) == list(held_out)
+    return {name: {"validation_evasion": held_out[name]} for name in networks}
+
+  monkeypatch.setattr(experiment, "attack_all", attack_all)
+  kept, choice = experiment.choose_step(config, None, {}, trained, [0, 1])
+  assert list(kept) == ["standard", "uat", "jr_1"] and kept["uat"] is trained["uat_0.25"]
+  assert choice["step"] == 0.25
+  np.testing.assert_array_equal(choice["validation_evasion"], [[0.1, 0.4], [0.9, 0.4]])
+  np.testing.assert_array_equal(choice["test_error"], [[0, 2], [0, 2]])
+
+
 def test_jacobian_statistics_against_numpy():
   """Also where the images do not fill the last chunk."""
   config = config_of(jacobian_images=7)
