@@ -1,7 +1,7 @@
 """What section 5.2 says about Fig. 2, as checks over the medians and bootstrapped mixtures.
 
-The limits were set before the first run. Which estimators are the paper's, and that its figure
-has absolute errors, is from its authors' program.
+The limits were set before the first run. Which estimators are the paper's is from its authors'
+program, whose plots have absolute errors where the text has relative ones.
 """
 
 import functools
@@ -357,14 +357,14 @@ CLAIMS = (
   Claim(
     "silverman_near_best_absolute",
     "Fig. 2 top, sec. 5.2",
-    "The same as Fig. 2 was drawn, by |estimate − true|: at or near the top.",
+    "The same by |estimate − true|, which the authors' program plots: at or near the top.",
     "absolute error below 1.15 times the least of the others at every N ≥ 50",
     _absolute(near_best),
   ),
   Claim(
     "silverman_best_absolute",
     "Fig. 2 top, sec. 5.2",
-    "The same as Fig. 2 was drawn: the best at almost every N.",
+    "The same by |estimate − true|: the best at almost every N.",
     "the least absolute error at more than 80 % of the sizes",
     _absolute(usually_best),
   ),
@@ -470,7 +470,7 @@ CLAIMS = (
   Claim(
     "ten_per_cent_absolute",
     "sec. 5.2",
-    "With little data the error is around 0.1, as Fig. 2 was drawn.",
+    "With little data |estimate − true| is around 0.1.",
     "the least absolute error at the smallest N between 0.05 and 0.2",
     _absolute(ten_per_cent),
   ),

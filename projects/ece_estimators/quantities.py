@@ -9,7 +9,7 @@ from lib.experiment import claims as check
 from projects.ece_estimators.estimators import CONVEX
 
 SETTINGS = {"conf": "confidence", "cw": "class-wise"}
-# The text has relative errors; the authors' program draws |estimate − true| itself. The third
+# The text has relative errors; the authors' program plots |estimate − true| itself. The third
 # is relative to the paper's ground truth; the last two are what the relative error is made of.
 READINGS = ("relative", "absolute", "labelled", "bias", "spread")
 RESAMPLES = 1000
