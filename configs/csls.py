@@ -1,7 +1,7 @@
 """Liu and JaJa, Class-Similarity Based Label Smoothing for Confidence Calibration (2021).
 
 The default trains an MLP on hierarchical Gaussian classes, whose posterior is known; 8 paired
-seeds of 39 kinds of labels. `digits` has the scikit-learn digits, whose class names have no
+seeds of 49 kinds of labels. `digits` has the scikit-learn digits, whose class names have no
 embedding; `paper` is CIFAR-100 with the network that the text's "{16, 16, 32, 64} filters"
 describe literally (a wide residual network of width 1).
 """
@@ -19,6 +19,7 @@ PRESETS = {
     "autoencoder.steps": 50,
     "grid.alphas": (0.1, 0.3),
     "grid.betas": (1.0, 2.0),
+    "grid.mixups": (0.2,),
     "dirichlet.penalties": (1e-2, 1.0),
     "dirichlet.iterations": 20,
     "points": 256,
@@ -43,6 +44,7 @@ PRESETS = {
     "train.schedule": "piecewise",
     "train.milestones": (0.3, 0.6, 0.8),
     "train.augment": True,
+    "autoencoder.hidden": 1024,
     "autoencoder.latent": 256,
     "autoencoder.steps": 20_000,
     "points": 4096,
@@ -57,6 +59,7 @@ def get_config(preset="default"):
   config.seeds = 8  # so many consecutive seeds
   config.dataset = "hierarchical"  # or a name that lib.data knows
   config.embeddings = ""  # .npy file with a vector for the name of each class (K, d)
+  config.unseen = ""  # a data set of other classes, where the classes are not synthetic
   config.data = ConfigDict()
   config.data.train, config.data.validation, config.data.test = 2000, 2000, 10_000
   config.data.distances = 0  # examples of each class that distances are taken of; 0: all
@@ -72,13 +75,15 @@ def get_config(preset="default"):
   config.train.factor = 0.2  # of the learning rate at each milestone
   config.train.augment = False
   config.autoencoder = ConfigDict({"hidden": 64, "latent": 8, "steps": 1000, "batch": 100})
-  config.labels = ConfigDict({"kind": 0, "alpha": 0.0, "beta": 2.0, "mixup": 0.0})
+  config.labels = ConfigDict()
   config.labels.with_self = False  # whether d_k(k) counts when distances are standardised
   config.grid = ConfigDict()
   config.grid.alpha, config.grid.beta, config.grid.mixup = 0.1, 2.0, 0.2  # the paper's
   config.grid.alphas = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5)
   config.grid.betas = (0.5, 1.0, 2.0, 4.0, 6.0)
-  config.dirichlet = ConfigDict({"penalties": (1e-3, 1e-2, 1e-1, 1.0), "iterations": 60})
+  config.grid.mixups = (0.2, 1.0, 2.0, 4.0, 8.0)
+  config.dirichlet = ConfigDict({"iterations": 60})
+  config.dirichlet.penalties = (1e-2, 1e-1, 1.0, 10.0, 100.0, 1000.0)
   config.bins = 15
   config.points = 1024  # grid of the kernel densities
   return presets.apply(config, preset, PRESETS)

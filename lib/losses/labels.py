@@ -39,11 +39,12 @@ def class_distances(
   Args:
     x: (n, …) inputs or features of them.
     labels: (n,) integers.
-    classes: K; each needs an example.
+    classes: K.
     order: p, 1 or 2.
 
   Returns:
-    (K, K), symmetric. The diagonal counts each example's distance 0 to itself.
+    (K, K), symmetric. The diagonal counts each example's distance 0 to itself. The row and
+    the column of a class without an example are NaN.
 
   Raises:
     ValueError: p is neither 1 nor 2.
@@ -51,7 +52,8 @@ def class_distances(
   x = x.reshape(x.shape[0], -1)
   chex.assert_shape(labels, (x.shape[0],))
   member = jax.nn.one_hot(labels, classes, dtype=x.dtype)
-  member = member / member.sum(0)
+  count = member.sum(0)
+  member = member / jnp.maximum(count, 1)
   if order == 1:  # one example against all at a time: (n, d) at once, not (n, n, d)
     sums = lax.map(lambda one: jnp.abs(x - one).sum(-1) @ member, x)
   elif order == 2:
@@ -61,7 +63,8 @@ def class_distances(
   else:
     raise ValueError(f"order is {order}, neither 1 nor 2")
   distances = member.T @ sums
-  return 0.5 * (distances + distances.T)
+  there = (count[:, None] > 0) & (count > 0)
+  return jnp.where(there, 0.5 * (distances + distances.T), jnp.nan)
 
 
 def centre_distances(centres: jax.Array) -> jax.Array:

@@ -8,13 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax import lax
+from ml_collections import ConfigDict
 
 from lib import calibration, data, losses, models, training
 from lib.data import mixtures
 from lib.experiment import Program, Stage, UserError, at_least, bind, by_name
-from lib.metrics import binning, density
-from lib.metrics import calibration as measure
-from projects.csls import methods
+from projects.csls import measures, methods
 
 SYNTHETIC = "hierarchical"
 DISTANCE_KINDS = methods.KINDS[: methods.KINDS.index("uniform")]
@@ -30,7 +29,7 @@ def check(config):
   at_least(config, 2, "data.validation")  # one half selects what is fitted to the other
   at_least(config, 16, "points")
   at_least(config, 0, "grid.beta", "data.distances")
-  for key in ("grid.alphas", "grid.betas", "dirichlet.penalties"):
+  for key in ("grid.alphas", "grid.betas", "grid.mixups", "dirichlet.penalties"):
     group, name = key.split(".")
     if not config[group][name]:
       raise UserError(f"{key} is empty; give at least one number.")
@@ -38,8 +37,10 @@ def check(config):
     values = np.atleast_1d(config.grid[key])
     if not np.all((values > 0) & (values <= 1)):
       raise UserError(f"grid.{key} is {config.grid[key]}; α is in (0, 1].")
-  if min(config.grid.betas) < 0 or config.grid.mixup <= 0:
-    raise UserError("grid.betas must not be negative, and grid.mixup has to be positive.")
+  if min(config.grid.betas) < 0 or min(config.grid.mixup, *config.grid.mixups) <= 0:
+    raise UserError("grid.betas must not be negative, and grid.mixup(s) have to be positive.")
+  if config.unseen and config.dataset == SYNTHETIC:
+    raise UserError("unseen is for data sets; the synthetic ones draw their own.")
   if min(config.dirichlet.penalties) < 0:
     raise UserError("dirichlet.penalties must not be negative.")
   if config.model.name not in ("mlp", "resnet"):
@@ -59,8 +60,8 @@ class Draw(NamedTuple):
   train: training.Split
   validation: training.Split
   test: training.Split
-  unseen: jax.Array
   noise: jax.Array
+  unseen: Any = None
   posterior: Any = None  # (n_test, K)
   mean_posterior: Any = None  # (K, K), row k is E[P(· | x) | y = k]
   embeddings: Any = None  # (K, d)
@@ -74,24 +75,38 @@ def prepare(config):
   found = data.load(config.dataset)
   if found.info.task != "classification":
     raise UserError(f"dataset is '{config.dataset}', a regression; csls needs classes.")
-  if found.info.maximum is not None:
-    found = data.scale(found)
+  found = _scaled(found)
   operands = {"pool": jax.tree.map(jnp.asarray, training.Split(*found.train))}
   if found.test is not None:
     operands["test"] = jax.tree.map(jnp.asarray, training.Split(*found.test))
   operands["classes"] = jnp.zeros((found.info.num_classes, 0))  # a number as a shape
   if config.embeddings:
-    try:
-      vectors = np.load(config.embeddings)
-    except (OSError, ValueError) as error:
-      raise UserError(f"embeddings: '{config.embeddings}' cannot be read.") from error
-    if vectors.ndim != 2 or len(vectors) != found.info.num_classes:
-      raise UserError(
-        f"embeddings has the shape {vectors.shape}; give ({found.info.num_classes}, d)."
-      )
-    operands["embeddings"] = jnp.asarray(vectors, jnp.float32)
+    operands["embeddings"] = _vectors(config.embeddings, found.info.num_classes)
+  if config.unseen:
+    other = _scaled(data.load(config.unseen))
+    if other.info.input_shape != found.info.input_shape:
+      shapes = other.info.input_shape, found.info.input_shape
+      raise UserError(f"inputs of unseen have the shape {shapes[0]}; give one of {shapes[1]}.")
+    operands["unseen"] = jnp.asarray((other.test or other.train).inputs[:2000])
   _refuse_sizes(config, len(found.train.targets), found.test is not None)
   return operands
+
+
+def _scaled(found):
+  return found if found.info.maximum is None else data.scale(found)
+
+
+def _vectors(path, classes):
+  """A vector of each class's name, (K, d)."""
+  try:
+    vectors = np.load(path)
+  except (OSError, ValueError) as error:
+    raise UserError(f"embeddings: '{path}' cannot be read.") from error
+  if not isinstance(vectors, np.ndarray):
+    raise UserError(f"embeddings: '{path}' holds several arrays; give a .npy of one.")
+  if vectors.ndim != 2 or len(vectors) != classes:
+    raise UserError(f"embeddings has the shape {vectors.shape}; give ({classes}, d).")
+  return jnp.asarray(vectors, jnp.float32)
 
 
 def _refuse_sizes(config, count, has_test):
@@ -159,9 +174,8 @@ def _split(config, operands, key):
   parts = [p._replace(inputs=(p.inputs - mean) / scale) for p in parts]
   noise = jax.random.uniform(noise_key, (2000, *pool.inputs.shape[1:]))
   noise = (noise - mean) / scale
-  # unseen images: those of the test split upside down, which keeps their statistics
-  unseen = jnp.flip(parts[2].inputs[:2000], 1)
-  return Draw(*parts, unseen=unseen, noise=noise, embeddings=operands.get("embeddings"))
+  unseen = (operands["unseen"] - mean) / scale if "unseen" in operands else None
+  return Draw(*parts, noise, unseen, embeddings=operands.get("embeddings"))
 
 
 def of_seed(config, operands) -> Draw:
@@ -180,8 +194,8 @@ def number_of_classes(config, operands) -> int:
 def available(config) -> tuple[str, ...]:
   """The similarities that the data allow."""
   if config.dataset == SYNTHETIC:
-    return ("l1", "l2", "ae", "we", "shuffled", "oracle")
-  return ("l1", "l2", "ae", *(("we", "shuffled") if config.embeddings else ()))
+    return ("l1", "l2", "ae", "we", "shuffled", "we_other", "oracle")
+  return ("l1", "l2", "ae", *(("we", "shuffled", "we_other") if config.embeddings else ()))
 
 
 def latent(config, key, x):
@@ -212,14 +226,31 @@ def latent(config, key, x):
   return encoder.apply(variables[0], x)
 
 
+def _kept(config, classes):
+  """How many examples distances are taken of: the first of the (random) training split."""
+  return config.data.distances * classes or None
+
+
+def _refuse_absent(config, draws, classes):
+  """Raises a UserError where a class has no example that a distance could be taken of."""
+  labels = {"train": draws.train.labels[:, : _kept(config, classes)]}
+  if draws.posterior is not None:
+    labels["test"] = draws.test.labels
+  for name, of in labels.items():
+    for seed, row in enumerate(np.asarray(of), config.seed):
+      absent = np.setdiff1d(np.arange(classes), row)
+      if len(absent):
+        raise UserError(
+          f"class {absent[0]} has no example of which distances can be taken (seed {seed}); "
+          f"make data.{name}" + (" or data.distances" if name == "train" else "") + " larger."
+        )
+
+
 def distances(config, operands):
   """What similarities are made of by name, (K, K): distances, and mean posteriors."""
   found = of_seed(config, operands)
   classes = number_of_classes(config, operands)
-  x, y = found.train
-  kept = config.data.distances
-  if kept:  # the first examples of the (random) split, about so many a class
-    x, y = x[: kept * classes], y[: kept * classes]
+  x, y = jax.tree.map(lambda x: x[: _kept(config, classes)], found.train)
   key, order_key = jax.random.split(jax.random.fold_in(jax.random.key(config.seed), 2))
   codes = latent(config, key, found.train.inputs)[: len(x)]
   between = functools.partial(losses.class_distances, labels=y, classes=classes)
@@ -233,6 +264,7 @@ def distances(config, operands):
     # control: the same similarities, of other classes
     order = jax.random.permutation(order_key, classes)
     result["shuffled"] = result["we"][order][:, order]
+    result["we_other"] = result["we"]  # standardised the other way
   if found.mean_posterior is not None:
     result["oracle"] = found.mean_posterior
   return result
@@ -245,20 +277,21 @@ def label_matrix(config, distances):
   """Y (K, K) of `config.labels`; every number may be traced, the kind too.
 
   Args:
-    config: with `labels.kind`, `.alpha`, `.beta`.
+    config: with `labels.kind`, `.alpha`, `.beta` (see `with_labels`).
     distances: (kinds, K, K) in the order of methods.KINDS, zeros where there is none.
   """
   settings = config.labels
   classes = distances.shape[-1]
   own = jnp.eye(classes)
-  similar = jax.vmap(
-    lambda d: losses.class_similarities(d, settings.beta, settings.with_self)
-  )(distances[: methods.KINDS.index("oracle")])
+  similar = [
+    losses.class_similarities(d, settings.beta, settings.with_self ^ (kind == "we_other"))
+    for kind, d in zip(methods.KINDS[: methods.KINDS.index("oracle")], distances, strict=False)
+  ]
   oracle = distances[methods.KINDS.index("oracle")] * (1 - own)
   oracle = oracle / jnp.maximum(oracle.sum(-1, keepdims=True), 1e-12)
   uniform = jnp.ones((classes, classes)) / classes
   matched = (1 - own) / (classes - 1)
-  each = jnp.concatenate([similar, jnp.stack([oracle, uniform, matched])])
+  each = jnp.stack([*similar, oracle, uniform, matched])
   return losses.similarity_labels(each[settings.kind], settings.alpha)
 
 
@@ -358,8 +391,8 @@ def step(config, operands, state):
     scores = jax.nn.softmax(_logits(config, operands, variables, split.inputs))
     measured |= {
       f"{name}_accuracy": jnp.mean(scores.argmax(-1) == split.labels),
-      f"{name}_ece": _histogram(config, scores, split.labels),
-      f"{name}_nll": _nll(scores, split.labels),
+      f"{name}_ece": measures.histogram(config, scores, split.labels),
+      f"{name}_nll": measures.nll(scores, split.labels),
     }
   return state, measured
 
@@ -378,52 +411,6 @@ def _logits(config, operands, variables, x):
 # --- evaluation ---------------------------------------------------------------------------
 
 
-def _histogram(config, scores, labels):
-  return measure.confidence(measure.ece)(scores, labels, bins=config.bins, closed="right")
-
-
-def _nll(scores, labels):
-  chosen = jnp.take_along_axis(scores, labels[:, None], -1)
-  return -jnp.mean(jnp.log(jnp.maximum(chosen, 1e-30)))
-
-
-def _kde(config):
-  def estimate(s, h):
-    return measure.kde_ece(s, h, density.normal_reference(s), "triweight", config.points)
-
-  return estimate
-
-
-def quality(config, scores, split, posterior=None):
-  """What is measured of the scores (n, K) of a split.
-
-  `histogram_output` is divided by n, `histogram_output_printed` by nK as in eq. 4.
-  """
-  labels = split.labels
-  output = measure.pooled(measure.ece)(scores, labels, bins=config.bins, closed="right")
-  found = {
-    "accuracy": jnp.mean(scores.argmax(-1) == labels),
-    "nll": _nll(scores, labels),
-    "histogram": _histogram(config, scores, labels),
-    "histogram_output": output,
-    "histogram_output_printed": output / scores.shape[-1],
-    "kde": measure.confidence(_kde(config))(scores, labels),
-    "kde_output": measure.pooled(_kde(config))(scores, labels),
-    "confidence": scores.max(-1).mean(),
-  }
-  s, h = measure.confidence_pairs(scores, labels)
-  diagram = measure.reliability_diagram(s, h, binning.uniform_edges(config.bins))
-  found |= {"bin_score": diagram.confidence, "bin_hit": diagram.accuracy}
-  if posterior is not None:
-    predicted = scores.argmax(-1)[:, None]
-    p = jnp.take_along_axis(posterior, predicted, -1)[:, 0]
-    found["true"] = measure.true_ece(scores.max(-1), jnp.clip(p, 0.0, 1.0), bins=30)
-    found["divergence"] = jnp.mean(
-      jnp.sum(jax.scipy.special.rel_entr(posterior, jnp.maximum(scores, 1e-30)), -1)
-    )
-  return found
-
-
 def _outputs(config, operands, variables) -> dict[str, jax.Array]:
   """Logits of a trained network on what is measured and fitted, by name."""
   found = of_seed(config, operands)
@@ -433,14 +420,18 @@ def _outputs(config, operands, variables) -> dict[str, jax.Array]:
     "unseen": found.unseen,
     "noise": found.noise,
   }
-  return {name: _logits(config, operands, variables, x) for name, x in inputs.items()}
+  return {
+    name: _logits(config, operands, variables, x)
+    for name, x in inputs.items()
+    if x is not None
+  }
 
 
 def _measured(config, operands, scores):
   """`quality` of the scores of the test split, and the mean confidence on the other inputs."""
   found = of_seed(config, operands)
-  return quality(config, scores["test"], found.test, found.posterior) | {
-    f"confidence_{name}": scores[name].max(-1).mean() for name in ("unseen", "noise")
+  return measures.quality(config, scores["test"], found.test, found.posterior) | {
+    f"confidence_{name}": scores[name].max(-1).mean() for name in scores if name != "test"
   }
 
 
@@ -458,8 +449,10 @@ def finish(config, operands, state, history):
   # in a loop, which is compiled once for both
   both = lax.map(measured, jnp.stack([jnp.ones_like(temperature), temperature]))
   plain, ts = by_name(("plain", "ts"), both).values()
-  plain["validation_histogram"] = _histogram(config, jax.nn.softmax(held_out[0]), held_out[1])
-  for name in ("test_accuracy", "test_ece", "test_nll", "validation_accuracy"):
+  scores = jax.nn.softmax(held_out[0])
+  plain["validation_histogram"] = measures.histogram(config, scores, held_out[1])
+  kept = ("test_accuracy", "test_ece", "test_nll", "validation_accuracy", "validation_nll")
+  for name in kept:
     plain[f"{name}_history"] = history[name]
   ts["temperature"] = temperature
   return {"plain": plain, "ts": ts, "network": variables}
@@ -502,7 +495,7 @@ def _dirichlet(config, logits, labels):
       logits, labels, penalty, penalty, iterations, weights
     )
     scores = calibration.dirichlet.scores(parameters, logits[half:])
-    loss = _nll(scores, labels[half:])
+    loss = measures.nll(scores, labels[half:])
     better = ~last & (loss < best[0])
     best = jax.tree.map(functools.partial(jnp.where, better), (loss, penalty), best)
     return best, parameters
@@ -518,9 +511,17 @@ TRAINING = Program(init, step, finish, steps=lambda config: config.train.epochs)
 POST_HOC = Program.once(post_hoc)
 
 
+def with_labels(config) -> ConfigDict:
+  """The config with the numbers of `methods.Labels`, which every member replaces."""
+  bound = ConfigDict(config.to_dict(), type_safe=False)
+  bound.labels.update(methods.smooth("uniform", 0.0)._asdict())
+  return bound
+
+
 def run(config, ctx):
   """Class distances of each seed, then every kind of labels; results have the seeds first."""
   operands = prepare(config)
+  config = with_labels(config)
   seeds = ctx.seeds(config)
   names = available(config)
   draws = jax.jit(jax.vmap(lambda seed: draw(bind(config, {"seed": seed}), operands)))
@@ -537,6 +538,7 @@ def run(config, ctx):
   shared["first_seed"] = numbers[0]
   _compile_ahead(config, ctx, shared | {"draws": jax.eval_shape(draws, numbers)}, stages)
   shared["draws"] = draws(numbers)
+  _refuse_absent(config, shared["draws"], number_of_classes(config, operands))
   stages = {name: stage._replace(operands=shared) for name, stage in stages.items()}
   raw = ctx.members(*stages["distances"])
   zero = np.zeros_like(raw["l2"])
@@ -551,6 +553,9 @@ def run(config, ctx):
     "beta": np.asarray(config.grid.beta),
     "alphas": np.asarray(sorted({*config.grid.alphas, config.grid.alpha})),
     "betas": np.asarray(sorted({*config.grid.betas, config.grid.beta})),
+    "mixup": np.asarray(config.grid.mixup),
+    "mixups": np.asarray(sorted({*config.grid.mixups, config.grid.mixup})),
+    "penalties": np.asarray(config.dirichlet.penalties, float),
     "methods": {name: of["plain"] for name, of in found.items()} | fitted,
     # the same networks with a temperature fitted on validation data
     "scaled": {name: of["ts"] for name, of in found.items()},

@@ -5,16 +5,20 @@ import numpy as np
 from lib import plotting
 from lib.experiment import Figure
 from lib.metrics import statistics
-from projects.csls import methods
+from projects.csls import checks, methods
 from projects.csls import quantities as q
 
-_SHOWN = (*q.TABLE, "uls_tuned", "shuffled", "oracle")
+_SHOWN = (*q.TABLE, "shuffled", "oracle", "uls_tuned", "mixup_tuned", "we_tuned")
 _COLOURS = {
   "onehot": "#555555",
   "ts": "#CC79A7",
   "uls": "#E69F00",
   "mixup": "#56B4E9",
   "we": "#0072B2",
+  "l1": "#009E73",
+  "l2": "#D55E00",
+  "ae": "#8C564B",
+  "shuffled": "#999999",
 }
 
 
@@ -48,45 +52,46 @@ def table(results):
 
 
 def parameters(results):
-  """Fig. 2: error over α and over β."""
-  fig, axes = plotting.figure(2, height=2.6)
-  for kind in _there(results, ("uls", "we")):
-    values = 100 * q.sweep(results, kind, "alpha", "histogram")
-    plotting.band(
-      axes[0],
-      results["alphas"],
-      values,
-      label=methods.LABELS[kind],
-      color=_COLOURS[kind],
-      marker="o",
-      ms=3,
-    )
-  alpha, beta = float(results["alpha"]), float(results["beta"])
-  axes[0].set(xlabel=f"α (β = {beta:g})", ylabel="prediction ECE, %", xscale="log")
-  axes[0].set_xticks(results["alphas"], [f"{a:g}" for a in results["alphas"]])
-  axes[0].minorticks_off()
-  axes[0].legend()
-  for kind in _there(results, methods.SIMILARITIES):
-    values = 100 * q.sweep(results, kind, "beta", "histogram")
-    label = methods.LABELS[kind]
-    plotting.band(axes[1], results["betas"], values, label=label, marker="o", ms=3)
-  axes[1].set(xlabel=f"β (α = {alpha:g})", ylabel="prediction ECE, %", ylim=(0, None))
-  axes[1].legend()
+  """Fig. 2: error over α and over β, prediction and output."""
+  fig, axes = plotting.figure(2, 2, height=4.6, sharex="col")
+  alphas, betas = results["alphas"], results["betas"]
+  for row, metric in zip(axes, checks.HISTOGRAMS, strict=True):
+    for kind in _there(results, ("uls", "we")):
+      values = 100 * q.sweep(results, kind, "alpha", metric)
+      style = {"label": methods.LABELS[kind], "color": _COLOURS[kind], "marker": "o", "ms": 3}
+      plotting.band(row[0], alphas, values, **style)
+    for kind in _there(results, (*methods.SIMILARITIES, "shuffled")):
+      values = 100 * q.sweep(results, kind, "beta", metric)
+      style = {"color": _COLOURS[kind], "marker": "o", "ms": 3}
+      plotting.band(row[1], betas, values, label=methods.LABELS[kind], **style)
+    name = "output" if metric.endswith("output") else "prediction"
+    row[0].set(ylabel=f"{name} ECE, %", xscale="log", ylim=(0, None))
+    row[1].set(ylim=(0, None))
+  axes[1, 0].set_xticks(alphas, [f"{a:g}" for a in alphas])
+  axes[1, 0].minorticks_off()
+  for ax in axes[:, 0]:
+    ax.set(xlabel=f"α (β = {float(results['beta']):g})")
+  for ax in axes[:, 1]:
+    ax.set(xlabel=f"β (α = {float(results['alpha']):g})")
+  axes[0, 0].legend()
+  axes[0, 1].legend()
   return fig
 
 
 def reliability(results):
-  """Fig. 1: mean hit over mean score of each bin."""
-  fig, ax = plotting.figure(width="column", height=3.0)
-  for method in _there(results, ("onehot", "uls", "mixup", "ts", "we")):
-    score, hit = (
-      np.nanmean(q.value(results, method, name), 0) for name in ("bin_score", "bin_hit")
-    )
-    label = methods.LABELS[method]
-    ax.plot(score, hit, "o-", ms=2.5, lw=1, color=_COLOURS[method], label=label)
-  plotting.reliability.diagonal(ax)
-  ax.set(xlabel="confidence", ylabel="accuracy")
-  ax.legend()
+  """Fig. 1: mean hit over mean score of each bin, prediction and output."""
+  fig, axes = plotting.figure(2, height=3.2)
+  for ax, which, name in zip(axes, ("", "_output"), ("prediction", "output"), strict=True):
+    for method in _there(results, ("onehot", "ts", "uls", "mixup", "l1", "l2", "ae", "we")):
+      score, hit = (
+        q.value(results, method, f"bin_{part}{which}") for part in ("score", "hit")
+      )
+      full = np.isfinite(score).all(0)
+      style = {"lw": 1, "color": _COLOURS[method], "label": methods.LABELS[method]}
+      ax.plot(score[:, full].mean(0), hit[:, full].mean(0), "o-", ms=2.5, **style)
+    plotting.reliability.diagonal(ax)
+    ax.set(xlabel="score", ylabel="hits", title=name)
+  axes[0].legend()
   return fig
 
 
@@ -95,11 +100,11 @@ def confidence(results):
   names = _there(results, ("onehot", "ts", "uls", "mixup", "l1", "l2", "ae", "we"))
   fig, ax = plotting.figure(height=2.6)
   groups = (
-    ("confidence", "test"),
-    ("confidence_unseen", "unseen"),
-    ("confidence_noise", "noise"),
+    ("confidence", "test", "#0072B2"),
+    ("confidence_unseen", "unseen", "#D55E00"),
+    ("confidence_noise", "noise", "#009E73"),
   )
-  for (metric, label), colour in zip(groups, ("#0072B2", "#D55E00", "#009E73"), strict=True):
+  for metric, label, colour in (g for g in groups if g[0] in results["methods"]["onehot"]):
     _points(ax, results, names, metric, color=colour, label=label)
   ax.set_yticks(range(len(names)), [methods.LABELS[m] for m in names])
   ax.invert_yaxis()
@@ -130,10 +135,10 @@ FIGURES = (
   Figure(
     "table", "ECE of all methods, mean and 95 % interval over the seeds (Table 1).", table
   ),
-  Figure("parameters", "ECE over α and over β (Fig. 2).", parameters),
+  Figure("parameters", "ECE over α and over β, prediction and output (Fig. 2).", parameters),
   Figure(
     "reliability",
-    "Reliability of the predicted class, means over seeds (Fig. 1).",
+    "Hits over scores, prediction and output, means over the seeds (Fig. 1).",
     reliability,
   ),
   Figure(

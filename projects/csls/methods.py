@@ -2,7 +2,17 @@
 
 from typing import NamedTuple
 
-KINDS = ("l1", "l2", "ae", "we", "shuffled", "oracle", "uniform", "uniform_matched")
+KINDS = (
+  "l1",
+  "l2",
+  "ae",
+  "we",
+  "shuffled",
+  "we_other",
+  "oracle",
+  "uniform",
+  "uniform_matched",
+)
 SIMILARITIES = ("l1", "l2", "ae", "we")  # the paper's four
 POST_HOC = ("ts", "dirichlet", "ets", "ets_mse")
 
@@ -12,17 +22,19 @@ LABELS = {
   "uls": "ULS",
   "mixup": "mixup",
   "dirichlet": "Dir-ODIR",
-  "ets": "ETS",
-  "ets_mse": "ETS (MSE)",
+  "ets": "ETS (NLL)",
+  "ets_mse": "ETS",
   "l1": "L1",
   "l2": "L2",
   "ae": "AE",
   "we": "WE",
   "shuffled": "WE, shuffled",
+  "we_other": "WE, other standardisation",
   "oracle": "oracle",
   "uls_matched": "ULS, matched mass",
   "uls_tuned": "ULS, tuned α",
   "we_tuned": "WE, tuned α, β",
+  "mixup_tuned": "mixup, tuned",
 }
 
 
@@ -47,9 +59,10 @@ def members(grid, available) -> dict[str, Labels]:
   """
   found = {
     "onehot": smooth("uniform", 0.0),
-    "mixup": smooth("uniform", 0.0)._replace(mixup=grid.mixup),
     "uls_matched": smooth("uniform_matched", grid.alpha),
   }
+  for share in sorted({*grid.mixups, grid.mixup}):
+    found[f"mixup@{share:g}"] = smooth("uniform", 0.0)._replace(mixup=share)
   found |= {f"uls@{a:g}": smooth("uniform", a) for a in sorted({*grid.alphas, grid.alpha})}
   betas = sorted({*grid.betas, grid.beta})
   for kind in available:

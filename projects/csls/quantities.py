@@ -7,14 +7,15 @@ import numpy as np
 
 from projects.csls import methods
 
-TABLE = ("onehot", "ts", "uls", "mixup", "dirichlet", "ets", "l1", "l2", "ae", "we")
+TABLE = ("onehot", "ts", "uls", "mixup", "dirichlet", "ets_mse", "l1", "l2", "ae", "we")
 METRICS = {
   "histogram": "histogram, prediction",
   "histogram_output": "histogram, output",
   "kde": "KDE, prediction",
   "kde_output": "KDE, output",
 }
-TUNED = (*methods.SIMILARITIES, "shuffled", "oracle", "uls_tuned", "we_tuned")
+SMOOTHED = (*methods.SIMILARITIES, "shuffled", "we_other", "oracle", "uls", "mixup")
+SMOOTHED += ("uls_tuned", "we_tuned", "mixup_tuned")
 
 
 def candidates(results, method: str) -> list[str]:
@@ -25,6 +26,10 @@ def candidates(results, method: str) -> list[str]:
     names = [f"uls@{alpha:g}"]
   elif method == "uls_tuned":
     names = [f"uls@{a:g}" for a in alphas]
+  elif method == "mixup":
+    names = [f"mixup@{float(results['mixup']):g}"]
+  elif method == "mixup_tuned":
+    names = [f"mixup@{a:g}" for a in np.asarray(results["mixups"], float)]
   elif method == "oracle":
     names = [methods.name("oracle", alpha, beta)]
   elif method == "we_tuned":
@@ -80,19 +85,35 @@ def sweep(results, kind: str, over: str, metric: str) -> np.ndarray:
   return np.stack([np.asarray(results["methods"][name][metric]) for name in names], 1)
 
 
-def stopped_at_equal_accuracy(results, method: str):
-  """One-hot training stopped where its validation accuracy is nearest to a method's last.
+def zero_beta(results, metric: str) -> np.ndarray:
+  """A metric of WE over (0, *betas) at the paper's α, (seeds, 1 + grid).
 
-  Returns:
-    Test ECE of the stopped one-hot network and of the method, their test accuracies, and the
-    epoch, (seeds,) each.
+  The limit β = 0 is labels that spread α evenly over the other classes.
   """
+  limit = np.asarray(results["methods"]["uls_matched"][metric])
+  return np.concatenate([limit[:, None], sweep(results, "we", "beta", metric)], 1)
 
-  def onehot(name):
-    return np.asarray(results["methods"]["onehot"][f"{name}_history"])
 
+def _onehot(results, name: str) -> np.ndarray:
+  return np.asarray(results["methods"]["onehot"][f"{name}_history"])
+
+
+def epoch_of_equal_accuracy(results, method: str) -> np.ndarray:
+  """Where the validation accuracy of one-hot training is nearest to a method's last one."""
   wanted = value(results, method, "validation_accuracy_history")[:, -1:]
-  epoch = np.abs(onehot("validation_accuracy") - wanted).argmin(1)
-  at = (np.arange(len(epoch)), epoch)
-  ends = [value(results, method, f"test_{n}_history")[:, -1] for n in ("ece", "accuracy")]
-  return onehot("test_ece")[at], ends[0], onehot("test_accuracy")[at], ends[1], epoch
+  return np.abs(_onehot(results, "validation_accuracy") - wanted).argmin(1)
+
+
+def epoch_of_least_loss(results) -> np.ndarray:
+  """Where the validation loss of one-hot training is least, (seeds,)."""
+  return _onehot(results, "validation_nll").argmin(1)
+
+
+def stopped(results, epoch: np.ndarray, metric: str) -> np.ndarray:
+  """Test "ece", "nll" or "accuracy" of one-hot training stopped at an epoch, (seeds,)."""
+  return _onehot(results, f"test_{metric}")[np.arange(len(epoch)), epoch]
+
+
+def ended(results, method: str, metric: str) -> np.ndarray:
+  """The same of a method at its last epoch, on the same test examples."""
+  return value(results, method, f"test_{metric}_history")[:, -1]

@@ -43,6 +43,16 @@ def test_class_distances_against_a_loop(order):
     losses.class_distances(jnp.asarray(x), jnp.asarray(y), 3, 3)
 
 
+@pytest.mark.parametrize("order", [1, 2])
+@pytest.mark.parametrize("wrap", [lambda f: f, jax.jit])
+def test_a_class_without_an_example_has_no_distance(order, wrap):
+  labels = jnp.array([0, 0, 2])
+  distances = wrap(lambda x: losses.class_distances(x, labels, 3, order))
+  found = distances(jnp.array([[0.0], [1.0], [3.0]]))
+  assert jnp.isnan(found[1]).all() and jnp.isnan(found[:, 1]).all()
+  np.testing.assert_allclose(found[0, 2], 2.5, rtol=1e-6)
+
+
 def test_distances_of_centres():
   found = losses.centre_distances(jnp.array([[0.0, 0.0], [3.0, 4.0]]))
   np.testing.assert_allclose(found, [[0, 5], [5, 0]])
