@@ -255,6 +255,8 @@ class _Batches:
     device = self.plan.batch // self.devices
     if self.mesh.devices.flat[0].platform != "cpu":
       return device
+    if self.program.alone:
+      return 1
     leaves = jax.tree.leaves(self._compiled("init")[1])
     state = sum(x.size * x.dtype.itemsize for x in leaves) / (device * self.mesh.size)
     return cutting.nearest_divisor(device, _CACHE / max(state, 1))

@@ -30,6 +30,9 @@ class Program(NamedTuple):
     chunk: steps in one compiled call, between which come progress and checkpoints; by
       default a twentieth of them. 1 runs each step from the host, which the CPU backend
       prefers for convolutions.
+    alone: on a CPU device members advance one after the other, instead of as many at once as
+      have their state in the cache. Faster where a member's activations alone fill it, as
+      those of a convolution on a minibatch do.
   """
 
   init: Callable[[ConfigDict, PyTree], PyTree]
@@ -37,6 +40,7 @@ class Program(NamedTuple):
   finish: Callable[[ConfigDict, PyTree, PyTree, Arrays], Arrays]
   steps: Callable[[ConfigDict], int]
   chunk: int | None = None
+  alone: bool = False
 
   @classmethod
   def once(cls, function: Callable[[ConfigDict, PyTree], Arrays]) -> "Program":

@@ -188,7 +188,7 @@ def finish(config, operands, state, history):
   }
 
 
-PROGRAM = Program(init, step, finish, steps=lambda config: config.train.epochs)
+PROGRAM = Program(init, step, finish, steps=lambda config: config.train.epochs, alone=True)
 
 
 # --- exact Jacobians (sec. 3 and 4.3) ---------------------------------------------------
@@ -298,6 +298,7 @@ ATTACKS = Program(
   attack,
   lambda config, operands, state, history: history,
   steps=lambda config: config.attacks,
+  alone=True,
 )
 
 

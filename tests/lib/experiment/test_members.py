@@ -61,9 +61,17 @@ def test_members_equal_a_loop_over_single_runs(tmp_path):
 
 
 @pytest.mark.parametrize("cache", [1, 120, 10**9])  # bytes; a member's state takes 40
-def test_groups_that_fit_the_cache_change_nothing(tmp_path, monkeypatch, cache):
+@pytest.mark.parametrize("alone", [False, True])
+def test_groups_that_fit_the_cache_change_nothing(tmp_path, monkeypatch, cache, alone):
   monkeypatch.setattr(members, "_CACHE", cache)
-  found = Context(tmp_path).members("walk", _program(), _config(), jnp.float32(1.0), OVER)
+  seen = []
+  in_groups = cutting.in_groups
+  monkeypatch.setattr(
+    cutting, "in_groups", lambda f, group: seen.append(group) or in_groups(f, group)
+  )
+  program = _program()._replace(alone=alone)
+  found = Context(tmp_path).members("walk", program, _config(), jnp.float32(1.0), OVER)
+  assert set(seen) == {1} if alone or cache == 1 else max(seen) > 1
   for i, seed in enumerate(OVER["seed"]):
     for j, scale in enumerate(OVER["scale"]):
       x, sizes = _reference(seed, scale)
