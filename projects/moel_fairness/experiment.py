@@ -40,6 +40,7 @@ def check(config):
   at_least(config, 1, "seeds", "generations", "hidden", "partial.epochs", "partial.batch")
   at_least(config, 3, "population")
   at_least(config, 0, "mutation", "sees_groups")
+  at_least(config, 0, "objectives.error", "objectives.individual", "objectives.group")
   if len(config.split) != 3 or min(config.split) <= 0:
     raise UserError(
       f"split is {tuple(config.split)}; give three positive shares: train, validation, test."
@@ -199,6 +200,18 @@ def criteria(config, operands, logits, y, groups):
   return jnp.stack([mse, parts.within, parts.between, b.mean(1)], 1)
 
 
+def as_printed(operands, alpha, b, groups):
+  """f_I and f_G by the sums of eqs. 1 and 2: benefits (population, n) -> (population, 2)."""
+  member = jax.nn.one_hot(groups, len(operands["members"]), dtype=b.dtype)
+  sizes = member.sum(0)
+  share, scale = sizes / len(groups), alpha * (alpha - 1)
+  of_groups = jnp.where(sizes > 0, (b @ member) / jnp.maximum(sizes, 1), 1.0)
+  ratio = (of_groups / b.mean(1, keepdims=True)) ** alpha
+  powers = (b**alpha @ member) / jnp.maximum(sizes, 1)
+  entropies = (powers / of_groups**alpha - 1) / scale
+  return jnp.stack([(ratio * entropies) @ share, ((ratio - 1) / scale) @ share], 1)
+
+
 def objectives_of(config, measured):
   """The variant's objectives; one that it does not have is 0 for all and decides nothing."""
   wanted = config.objectives
@@ -258,6 +271,11 @@ def step(config, operands, state):
     return {"params": params, **measured}, objectives_of(config, measured["validation"])
 
   found = search.nsga2_step(search_key, state.search, vary, select)
+  own = search.nsga2_init(found.population, found.objectives)  # line 6 selects from the first
+  found = found._replace(
+    rank=jnp.where(first, own.rank, found.rank),
+    crowding=jnp.where(first, own.crowding, found.crowding),
+  )
   measured = {part: found.population[part] for part in ("validation", "test")}
   loss = measured["validation"][:, 0].mean()
   after = State(found, state.generation + 1, state.rows, key)
@@ -267,6 +285,7 @@ def step(config, operands, state):
 def finish(config, operands, state, history):
   """Criteria of every generation, and controls on the final models.
 
+  `printed`: f_I and f_G of the final test outputs by the sums of eqs. 1 and 2.
   `chance`: the f_G that probabilities like these would have on the test part were they true.
   `shifted`: instead of the models, copies of them with other output biases, of which the
   validation part selects as many by the same rule; their criteria on the test part.
@@ -278,6 +297,9 @@ def finish(config, operands, state, history):
   chance = fairness.between_by_chance(
     probabilities, parts["test"][2], len(operands["members"])
   )
+
+  benefits = fairness.benefits(probabilities, parts["test"][1])
+  printed = as_printed(operands, config.alpha, benefits, parts["test"][2])
 
   def shifted(shift):
     return {
@@ -292,6 +314,7 @@ def finish(config, operands, state, history):
     "validation": history["validation"],
     "test": history["test"],
     "chance": chance,
+    "printed": printed,
     "shifted": candidates["test"][kept],
     "validation_loss": history["validation_loss"][-1],
   }
@@ -329,4 +352,5 @@ def run(config, ctx):
     "alpha": np.asarray(config.alpha),
     "conditions": found,
     "indicators": ctx.stage("indicators", indicators.of_all, found),
+    "against": ctx.stage("against", indicators.against, found),
   }

@@ -5,7 +5,7 @@ import numpy as np
 from lib import plotting
 from lib.experiment import Figure
 from lib.metrics import fairness
-from projects.moel_fairness import claims
+from projects.moel_fairness import quantities as q
 
 COLOURS = {
   "EIG": "#000000",
@@ -27,18 +27,18 @@ def volumes(results):
   )
   for ax, (which, text, names) in zip(axes, panels, strict=True):
     for name in names:
-      values = claims.indicator(results, name, which)
+      values = q.indicator(results, name, which)
       ax.plot(values.mean(0), color=COLOURS[name], label=LABELS[name], lw=1.2)
     ax.set(xlabel="generation", ylabel=text)
-  axes[2].legend(fontsize=6)
+  axes[1].legend(fontsize=6, loc="lower right")
   return fig
 
 
 def solutions(results):
-  """Fig. 1 and 4: the final solutions of the first trial, and of which f_I is made."""
+  """The space of Fig. 1 and 4: final solutions of the first trial; of what f_I is made."""
   fig, axes = plotting.figure(ncols=3, height=2.5)
   for name in ("none", "E", "EG", "EI", "EIG"):
-    points = claims.final(results, name)[0]
+    points = q.final(results, name)[0]
     style = {"color": COLOURS[name], "label": LABELS[name], "ms": 3, "mew": 0}
     axes[0].plot(points[:, 0], points[:, 1], "o", **style)
     axes[1].plot(points[:, 0], points[:, 2], "o", **style)
@@ -47,7 +47,7 @@ def solutions(results):
   axes[1].set(xlabel="MSE", ylabel="f_G, group unfairness")
   chance = results["conditions"]["E"]["chance"][0].mean()
   axes[1].axhline(chance, color="#555555", ls=":", lw=1)
-  mse = claims.final(results, "E")[0, :, 0].min()
+  mse = q.final(results, "E")[0, :, 0].min()
   mean = np.linspace(*axes[2].get_xlim(), 100)
   axes[2].plot(mean, fairness.inequality_of_errors(mse, mean), color="0.6", lw=1, zorder=0)
   axes[2].set(xlabel="mean benefit μ", ylabel="f_I, individual unfairness")
@@ -60,13 +60,13 @@ def selected(results):
   fig, axes = plotting.figure(ncols=3, height=2.5)
   names = [name for name in COLOURS if name in results["conditions"]]
   for ax, objective in zip(axes[:2], ("f_I", "f_G"), strict=True):
-    i = claims.OBJECTIVES.index(objective)
+    i = q.OBJECTIVES.index(objective)
     for x, name in enumerate(names):
       for shift, chosen, face in (
         (-0.15, "test", COLOURS[name]),
         (0.15, "validation", "white"),
       ):
-        values = claims.selected(results, name, objective, chosen)[:, i]
+        values = q.selected(results, name, objective, chosen)[:, i]
         ax.plot(
           np.full(len(values), x + shift), values, "o", ms=3, color=COLOURS[name], mfc=face
         )
@@ -76,15 +76,13 @@ def selected(results):
     ax.set_xlabel("filled: chosen on test, open: on validation", fontsize=7)
   for name in names:
     axes[2].plot(
-      claims.indicator(results, name, "spacing"),
-      claims.indicator(results, name, "pd"),
+      q.indicator(results, name, "spacing"),
+      q.indicator(results, name, "pd"),
       "o",
       ms=3,
       color=COLOURS[name],
-      label=LABELS[name],
     )
   axes[2].set(xlabel="spacing", ylabel="pure diversity")
-  axes[2].legend(fontsize=6)
   return fig
 
 
@@ -106,7 +104,7 @@ FIGURES = (
   Figure(
     "selected",
     "The fairest model of every trial (line: mean), chosen on the test part as in Table 2 and "
-    "on the validation part; pure diversity over spacing of all final solutions.",
+    "on the validation part; pure diversity over spacing of final solutions, same colours.",
     selected,
   ),
 )

@@ -1,9 +1,10 @@
 """Hypervolume, pure diversity and spacing of the solutions of all trials (sec. 4.1).
 
-Objectives are put on [0, 1] by the extent of a front. As printed, that is the front of all
-solutions of all trials ("pooled"). Trials have different test parts, whose difficulty differs
-by more than the solutions of a trial do: hence also the front of each trial ("own"), of the
-four variants together, which does not depend on the luck of the split.
+Objectives are put on [0, 1] by the extent of a front of the four variants. As printed, that is
+the front of all solutions found in all trials, which can mean the final ones or those of every
+generation. Trials have different test parts, whose difficulty differs by more than the
+solutions of a trial do: hence also the front of each trial ("own"), which does not depend on
+the luck of the split.
 """
 
 import functools
@@ -21,8 +22,11 @@ _NOTHING = 1e-6  # an extent that is none
 
 
 def extent(points):
-  """Smallest and largest value of each objective on the front of some points, (…, 3)."""
-  front = search.pareto_front(points)
+  """Smallest and largest value of each objective on the front of some points, (…, 3).
+
+  The front is taken of each block along the first axis, and then of these fronts.
+  """
+  front = search.pareto_front(np.concatenate([search.pareto_front(p) for p in points]))
   low, high = front.min(0), front.max(0)
   return low, np.maximum(high, low + _NOTHING)
 
@@ -62,48 +66,71 @@ def volumes(points, low, high):
 def of_all(conditions):
   """Indicators of every condition: {name: {indicator: (seeds,) or (seeds, generations)}}.
 
-  `hv`: three objectives, test part, pooled front, every generation (Fig. 3, Table 1).
-  `hv_own`: the same with the front of each trial, the control without selection included.
-  `hv_validation`: the variant's own objectives on the validation part, front of the trial's
-  four variants (Fig. 2).
-  `pd`, `spacing`: final solutions, test part, pooled front (Table 3); `pd_self`,
-  `spacing_self`: each set of solutions scaled by its own smallest and largest values.
-  `hv_wide`: final solutions of EIG and, under E, of its shifted models; their front in a
-  trial.
-  """
-  test = {name: np.asarray(c["test"])[..., :3] for name, c in conditions.items()}
-  checked = {name: np.asarray(c["validation"])[..., :3] for name, c in conditions.items()}
-  shifted = np.asarray(conditions["E"]["shifted"])[..., :3]
+  Conditions with other inputs (a star) have none: they are not on the variants' scale.
 
-  pooled = extent([test[name][:, -1] for name in PAPER])
-  own = _by_trial([test[name][:, -1] for name in (*PAPER, "none")])
-  wide = _by_trial([test["EIG"][:, -1], shifted])
-  own_checked = _by_trial([checked[name][:, -1] for name in PAPER])
+  `hv`: three objectives, test part, front of the final solutions of all trials, every
+  generation (Fig. 3, Table 1); `hv_found`: the same with the front of all generations.
+  `hv_own`: the same with the front of the final solutions of each trial.
+  `hv_validation`, `hv_validation_pooled`: the variant's own objectives on the validation part
+  (Fig. 2), front of the final solutions of each trial and of all trials.
+  `pd`, `spacing`: final solutions, test part, front of all trials (Table 3); `pd_self`,
+  `spacing_self`: each set of solutions scaled by its own smallest and largest values.
+  """
+  names = [name for name in conditions if not name.endswith("*")]
+  test = {name: np.asarray(conditions[name]["test"])[..., :3] for name in names}
+  checked = {name: np.asarray(conditions[name]["validation"])[..., :3] for name in names}
+
+  ends = np.stack([test[name][:, -1] for name in PAPER])
+  everything = np.concatenate([np.moveaxis(test[name], 1, 0) for name in PAPER])
+  ends_checked = np.stack([checked[name][:, -1] for name in PAPER])
+  pooled, found_in_all = extent(ends), extent(everything)
+  own, own_checked = _by_trial(ends), _by_trial(ends_checked)
+  pooled_checked = extent(ends_checked)
   found = {}
   for name, points in test.items():
-    ends = points[:, -1]
-    least = ends.min(1, keepdims=True)
-    spread = np.maximum(ends.max(1, keepdims=True) - least, _NOTHING)
-    found[name] = {"hv": volumes(points, *pooled), "hv_own": volumes(points, *own)}
-    for scale, limits in (("", pooled), ("_self", (least, least + spread))):
-      scaled = normalise(ends, *limits)
+    final = points[:, -1]
+    least = final.min(1, keepdims=True)
+    spread = np.maximum(final.max(1, keepdims=True) - least, _NOTHING)
+    scales = {"hv": pooled, "hv_found": found_in_all, "hv_own": own}
+    found[name] = {which: volumes(points, *limits) for which, limits in scales.items()}
+    for suffix, limits in (("", pooled), ("_self", (least, least + spread))):
+      scaled = normalise(final, *limits)
       found[name] |= {
-        f"pd{scale}": np.asarray(_functions()["diversity"](scaled)),
-        f"spacing{scale}": np.asarray(_functions()["spacing"](scaled)),
+        f"pd{suffix}": np.asarray(_functions()["diversity"](scaled)),
+        f"spacing{suffix}": np.asarray(_functions()["spacing"](scaled)),
       }
-    if name in _OBJECTIVES:
-      columns = list(_OBJECTIVES[name])
-      found[name]["hv_validation"] = volumes(
-        checked[name][..., columns], *(limit[..., columns] for limit in own_checked)
-      )
-  for name, ends in (("EIG", test["EIG"][:, -1]), ("E", shifted)):
-    # once a generation, to be the program that is compiled already
-    repeated = np.broadcast_to(ends[:, None], test[name].shape)
-    found[name]["hv_wide"] = volumes(repeated, *wide)[:, -1]
+    columns = list(_OBJECTIVES.get(name, ()))
+    scales = {"hv_validation": own_checked, "hv_validation_pooled": pooled_checked}
+    for which, limits in scales.items() if columns else ():
+      limits = [limit[..., columns] for limit in limits]
+      found[name][which] = volumes(checked[name][..., columns], *limits)
   return found
 
 
-def _by_trial(parts):
-  """Extents of each trial's front of [(seeds, points, 3)], two arrays (seeds, 1, 1, 3)."""
-  extents = [extent(trial) for trial in np.concatenate(parts, 1)]
+def against(conditions):
+  """Hypervolumes of F_EIG and one control each, on the front of the two in a trial.
+
+  {control: {"ours", "theirs": (seeds,)}}, three objectives, final solutions, test part.
+  `none`: networks trained without selection; `E_shifted`, `none_shifted`: the models of F_E
+  and those without selection with other output biases.
+  """
+  controls = {
+    "none": np.asarray(conditions["none"]["test"])[:, -1, :, :3],
+    "E_shifted": np.asarray(conditions["E"]["shifted"])[..., :3],
+    "none_shifted": np.asarray(conditions["none"]["shifted"])[..., :3],
+  }
+  ours = np.asarray(conditions["EIG"]["test"])[:, -1, :, :3]
+  found = {}
+  for name, theirs in controls.items():
+    limits = _by_trial(np.stack([ours, theirs]))
+    found[name] = {
+      which: volumes(points[:, None], *limits)[:, 0]
+      for which, points in (("ours", ours), ("theirs", theirs))
+    }
+  return found
+
+
+def _by_trial(sets):
+  """Extents of each trial's front of (sets, seeds, points, 3), two arrays (seeds, 1, 1, 3)."""
+  extents = [extent(trial) for trial in np.moveaxis(sets, 1, 0)]
   return [np.stack(part)[:, None, None] for part in zip(*extents, strict=True)]
