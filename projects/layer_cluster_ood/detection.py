@@ -1,5 +1,6 @@
 """From clusters to decisions (eq. 1-4), for every way to project and cluster; on the host."""
 
+import jax
 import numpy as np
 
 from lib import representations
@@ -69,90 +70,141 @@ def dbscan(places, queries, *, min_samples, quantiles):
   }
 
 
-# --- class sets (eq. 1-3) -----------------------------------------------------------------
+# --- k-means with a given number of clusters ----------------------------------------------
 
 
-def _fractions(train_clusters, labels, classes):
-  """cfrac of every layer for one seed, (layers, clusters, classes)."""
-  largest = int(max(c.max() for c in train_clusters)) + 1
+def clustered_with(config, keys, places, numbers):
+  """k-means of other projections with the k that UMAP's silhouettes chose.
+
+  Args:
+    config: of the run.
+    keys: (names · seeds,) numbers of keys, a name's seeds together.
+    places: {name: (training places (seeds, n, 2), query places (seeds, queries, 2))}.
+    numbers: {name: k (seeds,)}.
+
+  Returns:
+    {name: {"train": clusters (seeds, n), "queries": (seeds, queries)}}.
+  """
+  chosen = config.kmeans
+
+  @jax.jit
+  def one(key, train, queries, k):
+    found = representations.kmeans(
+      jax.random.key(key),
+      train,
+      k,
+      largest=chosen.largest,
+      iterations=chosen.iterations,
+      restarts=chosen.restarts,
+    )
+    return {"train": found(train), "queries": found(queries)}
+
+  keys, found = iter(keys), {}
+  for name, (train, queries) in places.items():
+    rows = [one(next(keys), *row) for row in zip(train, queries, numbers[name], strict=True)]
+    found[name] = jax.tree.map(lambda *leaves: np.stack(leaves), *rows)
+  return found
+
+
+# --- class sets (eq. 1-4) -----------------------------------------------------------------
+
+
+def _fractions(clusters, labels, largest, classes):
+  """cfrac of every layer for one seed, (layers, clusters, classes); 0 in empty clusters."""
   return np.stack(
     [
       np.asarray(representations.class_fractions(c.astype(np.int32), labels, largest, classes))
-      for c in train_clusters
+      for c in clusters
     ]
   )
 
 
-def nearest_centre(centres, places):
-  """Cluster of every place, of one seed; padded centres are infinite."""
-  shown = centres[np.isfinite(centres[:, 0])]
-  return np.square(places[:, None] - shown).sum(-1).argmin(1)
+def _plausible(train, asked, labels, classes):
+  """cfrac of a seed, and min_L cfrac(c) of its queries: (layers, …) clusters of both."""
+  train, asked = np.stack(train), np.stack(asked)
+  largest = int(max(train.max(), asked.max())) + 1  # of queries too: noise, empty clusters
+  fractions = _fractions(train, labels, largest, classes)
+  by_class = representations.class_plausibility(fractions, asked.astype(np.int32))
+  return fractions, np.asarray(by_class)
 
 
-def scores(*, layers, clustered, dbscan, imitated, train_labels, classes, predicted, variants):
+def _imitated(clustered, places):
+  """Clusters of the places that a network gives to the queries, (seeds, queries)."""
+  return np.stack(
+    [
+      representations.Clusters(centres, None, None)(p)
+      for centres, p in zip(clustered["centres"], places, strict=True)
+    ]
+  )
+
+
+def _members(way, layers, clustered, with_k, dbscan, imitated):
+  """(clusters of training examples, of queries), lists over layers of (seeds, …)."""
+  if way == "dbscan":
+    return tuple(
+      [dbscan[part][f"flat.{name}"] for name in layers] for part in ("train", "queries")
+    )
+  projection, _, same = way.partition("_")
+  projection = projection if projection in ("tsne", "pca") else "umap"
+  variant = way if way in ("pool", "global") else "flat"
+  table = with_k if same else clustered
+  found = [
+    table.get(f"{projection}:{variant}.{name}") or table[f"umap:flat.{name}"]
+    for name in layers
+  ]
+  asked = [one["queries"] for one in found]
+  if way == "imitated":
+    asked = [
+      _imitated(one, imitated[f"flat.{name}"]) for one, name in zip(found, layers, strict=True)
+    ]
+  return [one["train"] for one in found], asked
+
+
+def scores(
+  *,
+  layers,
+  clustered,
+  with_k,
+  dbscan,
+  imitated,
+  train_labels,
+  classes,
+  predicted,
+  variants,
+):
   """The plausibility of every query, max_c min_L cfrac(c), for each way to get there.
 
   Returns:
     "plausibility", {way: (seeds, queries)}: "umap" is the paper's, then "tsne", "pca",
-    "dbscan", "pool", "global"; "imitated" replaces UMAP's transform by a network; "last" is
-    the last layer alone; "consulted" is min_L cfrac of the class that the network predicts.
+    "dbscan", "pool", "global"; "tsne_k", "pca_k" have UMAP's number of clusters; "imitated"
+    replaces UMAP's transform by a network; "last" is the last layer alone; "consulted" is
+    min_L cfrac of the class that the network predicts.
+    "first": max_c cfrac(c) of the first layer alone, (seeds, queries).
     "fractions": (clusters of the queries (seeds, layers, queries), cfrac a seed) of "umap".
   """
-  seeds = len(predicted)
-
-  def members(way):
-    """(clusters of training examples, of queries), lists over layers of (seeds, …)."""
-    if way == "dbscan":
-      return [
-        [dbscan[part][f"flat.{name}"] for name in layers] for part in ("train", "queries")
-      ]
-    projection = way if way in ("tsne", "pca") else "umap"
-    variant = way if way in ("pool", "global") else "flat"
-    names = [
-      found
-      if (found := f"{projection}:{variant}.{name}") in clustered
-      else f"umap:flat.{name}"
-      for name in layers
-    ]
-    asked = [clustered[name]["queries"] for name in names]
-    if way == "imitated":
-      asked = [
-        np.stack(
-          [
-            nearest_centre(clustered[name]["centres"][s], imitated[name.partition(":")[2]][s])
-            for s in range(seeds)
-          ]
-        )
-        for name in names
-      ]
-    return [[clustered[name]["train"] for name in names], asked]
-
-  ways = ["umap", "tsne", "pca", "dbscan", "imitated"]
+  seeds = range(len(predicted))
+  ways = ["umap", "tsne", "pca", "tsne_k", "pca_k", "dbscan", "imitated"]
   ways += [v for v in ("pool", "global") if v in variants]
-  plausible, kept = {}, None
+  plausible, found = {}, {}
   for way in ways:
-    train, asked = members(way)
-    fractions = [
-      _fractions([c[s] for c in train], train_labels, classes) for s in range(seeds)
+    train, asked = _members(way, layers, clustered, with_k, dbscan, imitated)
+    rows = [
+      _plausible([c[s] for c in train], [c[s] for c in asked], train_labels, classes)
+      for s in seeds
     ]
-    by_class = np.stack(
-      [
-        np.asarray(
-          representations.class_plausibility(
-            fractions[s], np.stack([c[s] for c in asked]).astype(np.int32)
-          )
-        )
-        for s in range(seeds)
-      ]
-    )
-    plausible[way] = by_class.max(-1)
+    plausible[way] = np.stack([by_class.max(-1) for _, by_class in rows])
     if way == "umap":
-      kept = np.stack(asked, 1), fractions
-      chosen = np.take_along_axis(by_class, predicted[..., None].astype(int), -1)
+      fractions, clusters = [f for f, _ in rows], np.stack(asked, 1)
+      chosen = np.stack([by_class for _, by_class in rows])
+      chosen = np.take_along_axis(chosen, predicted[..., None].astype(int), -1)
       plausible["consulted"] = chosen[..., 0]
-      last = np.stack([f[-1][c] for f, c in zip(fractions, asked[-1], strict=True)])
-      plausible["last"] = last.max(-1)
-  return {"plausibility": plausible, "fractions": kept}
+      alone = {
+        name: np.stack([fractions[s][i][clusters[s, i]].max(-1) for s in seeds])
+        for name, i in (("first", 0), ("last", -1))
+      }
+      plausible["last"] = alone["last"]
+      found = {"first": alone["first"], "fractions": (clusters, fractions)}
+  return {"plausibility": plausible, **found}
 
 
 def set_sizes(clusters_and_fractions, thresholds):
@@ -171,15 +223,23 @@ def set_sizes(clusters_and_fractions, thresholds):
   }
 
 
-def credibilities(votes, calibration_labels, count):
-  """Deep k-NN's credibility of every query, (seeds, queries); the calibration set is last."""
-  own = np.take_along_axis(
-    votes[:, count:],
-    np.broadcast_to(
-      calibration_labels[None, :, None], (len(votes), len(calibration_labels), 1)
-    ),
-    -1,
-  )[..., 0]
-  return np.stack(
-    [np.asarray(representations.credibility(v, a)[1]) for v, a in zip(votes, own, strict=True)]
-  )
+def credibilities(votes, labels, count):
+  """Deep k-NN's credibility of every query, with all layers and with the first alone.
+
+  Args:
+    votes: (seeds, queries, layers, classes) nonconformities; after `count` queries come the
+      calibration examples.
+    labels: of the calibration examples.
+    count: of queries before them.
+
+  Returns:
+    {"all", "first"}: (seeds, queries).
+  """
+  rows = count + np.arange(len(labels))
+
+  def trusted(summed):
+    return np.stack(
+      [np.asarray(representations.credibility(v, v[rows, labels])[1]) for v in summed]
+    )
+
+  return {"all": trusted(votes.sum(2)), "first": trusted(votes[:, :, 0])}

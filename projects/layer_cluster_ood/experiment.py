@@ -17,82 +17,19 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from lib import data, models, representations, robustness, training
-from lib.experiment import Program, Stage, UserError, at_least, by_name
+from lib import models, representations, robustness, training
+from lib.experiment import Program, Stage, by_name
 from projects.layer_cluster_ood import detection, timing
+from projects.layer_cluster_ood.inputs import ATTACKS as ATTACK_NAMES
+from projects.layer_cluster_ood.inputs import SETS, VARIANTS, check, network, prepare
 
-VARIANTS = ("flat", "pool", "global")
-ATTACK_NAMES = ("fgsm", "bim", "pgd", "pgd_dlr")
-SETS = ("test", "natural", *ATTACK_NAMES)  # what is to be told apart; the first is normal
+__all__ = ["PROGRAM", "check", "prepare", "run"]
 
-# --- data and network -------------------------------------------------------------------
-
-
-def check(config):
-  """Raises a UserError for numbers that make no sense."""
-  at_least(config, 1, "seeds", "fit_examples", "test_examples", "calibration_examples")
-  at_least(config, 1, "neighbours")
-  if config.threshold not in config.thresholds:
-    raise UserError(f"config.thresholds must contain config.threshold, {config.threshold}.")
-  if "flat" not in config.variants or set(config.variants) - set(VARIANTS):
-    raise UserError(f"config.variants must be some of {', '.join(VARIANTS)}, flat among them.")
-  if config.fit_examples > config.train_examples:
-    raise UserError(
-      f"fit_examples is {config.fit_examples}, more than train_examples, "
-      f"{config.train_examples}."
-    )
-  least = max(config.neighbours, config.umap.n_neighbors, config.kmeans.largest)
-  if config.fit_examples <= least:
-    raise UserError(f"fit_examples is {config.fit_examples}: it must be more than {least}.")
-  if config.attack_batch > config.test_examples:
-    raise UserError(f"attack_batch is {config.attack_batch}, more than test_examples.")
+_TRAIN, _ATTACK, _LAYERS = range(3)  # stages that draw from a seed
 
 
-def _natural(config, shape):
-  """Inputs of other classes, (test_examples, …), scaled to [0, 1]."""
-  found = data.load(config.natural.dataset)
-  if tuple(found.info.input_shape) != tuple(shape):
-    raise UserError(
-      f"natural.dataset has inputs of shape {found.info.input_shape}, dataset {shape}."
-    )
-  left_out = [
-    i for i, name in enumerate(found.info.class_names) if name in config.natural.without
-  ]
-  found = data.scale(found) if found.info.maximum is not None else found
-  inputs = found.test.inputs[~np.isin(found.test.targets, left_out)]
-  if len(inputs) < config.test_examples:
-    raise UserError(
-      f"natural.dataset has {len(inputs)} test inputs, fewer than test_examples, "
-      f"{config.test_examples}."
-    )
-  return inputs[: config.test_examples]
-
-
-def prepare(config):
-  """Images in [0, 1]: training and calibration examples, the test set, natural outsiders."""
-  check(config)
-  found = data.load_images(config.dataset)
-  if found.info.maximum is not None:
-    found = data.scale(found)
-  found = data.split(
-    found, 0, validation=int(config.calibration_examples), train=int(config.train_examples)
-  )
-  if found.test is None or found.test.size < config.test_examples:
-    raise UserError(f"dataset has no {config.test_examples} test examples.")
-  test = data.Examples(*(a[: config.test_examples] for a in found.test))
-  splits = {"train": found.train, "calibration": found.validation, "test": test}
-  operands = {name: training.Split(*map(jnp.asarray, part)) for name, part in splits.items()}
-  return operands | {
-    "natural": jnp.asarray(_natural(config, found.info.input_shape)),
-    "classes": jnp.zeros((found.info.num_classes, 0)),
-  }
-
-
-def network(config, operands):
-  """The CNN of the config."""
-  return models.StridedCNN(
-    tuple(config.model.channels), tuple(config.model.sizes), operands["classes"].shape[0]
-  )
+def _key(seed, stage):
+  return jax.random.fold_in(jax.random.key(seed), stage)
 
 
 # --- training (sec. 4.1) ----------------------------------------------------------------
@@ -105,7 +42,7 @@ def _task(config, operands):
 
 def _init(config, operands):
   task, hypers, splits = _task(config, operands)
-  return training.init(task, jax.random.key(config.seed), hypers, splits)
+  return training.init(task, _key(config.seed, _TRAIN), hypers, splits)
 
 
 def _epoch(config, operands, state):
@@ -128,10 +65,10 @@ PROGRAM = Program(_init, _epoch, _trained, steps=lambda config: config.train.epo
 # --- adversarial examples (sec. 4.4) ----------------------------------------------------
 
 
-def _member(config, operands):
-  """Parameters of one of the trained networks, and a key of its seed."""
+def _member(config, operands, stage):
+  """Parameters of one of the trained networks, and a key of its seed for the stage."""
   params = jax.tree.map(lambda leaf: leaf[config.member], operands["params"])
-  return params, jax.random.key(operands["seeds"][config.member])
+  return params, _key(operands["seeds"][config.member], stage)
 
 
 def attack(config, logits, key, inputs, labels):
@@ -142,8 +79,9 @@ def attack(config, logits, key, inputs, labels):
     return {"step": chosen[name].step, "steps": chosen[name].steps}
 
   def pgd(name, **options):
+    start = jax.random.fold_in(key, ATTACK_NAMES.index(name))
     return robustness.pgd(
-      key, logits, inputs, labels, chosen[name].radius, **numbers(name), **options
+      start, logits, inputs, labels, chosen[name].radius, **numbers(name), **options
     )
 
   return {
@@ -182,7 +120,7 @@ def _joined(n, batch):
 
 
 ATTACKS = Program(
-  lambda config, operands: (*_member(config, operands), jnp.zeros([], jnp.int32)),
+  lambda config, operands: (*_member(config, operands, _ATTACK), jnp.zeros([], jnp.int32)),
   _attack_batch,
   lambda config, operands, state, history: jax.tree.map(
     _joined(config.test_examples, config.attack_batch), history
@@ -231,7 +169,7 @@ _CHUNK = 300  # queries handled at once
 
 def _fit_layers(config, operands):
   """Principal components of every layer, and what Deep k-NN has to keep."""
-  params, key = _member(config, operands)
+  params, key = _member(config, operands, _LAYERS)
   model = network(config, operands)
   shown = operands["train"].inputs[: config.fit_examples]
   found = representations.in_blocks(
@@ -256,7 +194,10 @@ def _fit_layers(config, operands):
 
 
 def _queries(config, operands):
-  """Everything that is looked up, (queries, …): the sets, then the calibration examples."""
+  """Everything that is looked up, (queries, …): the sets, then the calibration examples.
+
+  Last come examples of the known classes in the style of the natural inputs, if there are.
+  """
   adversarial = [operands["adversarial"][name][config.member] for name in ATTACK_NAMES]
   return jnp.concatenate(
     [
@@ -264,18 +205,30 @@ def _queries(config, operands):
       operands["natural"],
       *adversarial,
       operands["calibration"].inputs,
+      operands["known"].inputs,
     ]
   )
 
 
 def _count(config):
-  return len(SETS) * config.test_examples + config.calibration_examples
+  known = config.test_examples if config.natural.known else 0
+  return len(SETS) * config.test_examples + config.calibration_examples + known
 
 
 def votes(config, operands, neighbours):
-  """Deep k-NN's nonconformity for every class, from (layers, queries, k) neighbours."""
-  labels = operands["train"].labels[: config.fit_examples]
-  return representations.nonconformity(neighbours, labels, operands["classes"].shape[0])
+  """Deep k-NN's nonconformity for every class of each layer, (queries, layers, classes).
+
+  Its sum over layers is Deep k-NN's own.
+
+  Args:
+    config: of the run.
+    operands: its data.
+    neighbours: (layers, queries, k) indices of training examples.
+  """
+  labels, classes = operands["train"].labels[: config.fit_examples], operands["classes"]
+  return jnp.stack(
+    [representations.nonconformity(n[None], labels, len(classes)) for n in neighbours], 1
+  )
 
 
 def _look_up(config, operands, state):
@@ -349,14 +302,15 @@ def _umap_numbers(config):
 def project(config, key, train, queries):
   """UMAP, parametric t-SNE, and a network that imitates UMAP: places of both sets.
 
-  The two networks are trained on the same components, with the same numbers.
+  The two networks are trained on the same components, with the same numbers, config.tsne's.
   """
   fit_key, transform_key, tsne_key, imitate_key = jax.random.split(key, 4)
   of_fit, of_transform = _umap_numbers(config)
   fitted = representations.umap.fit(fit_key, train, **of_fit)
   hidden = tuple(config.tsne.hidden)
-  numbers = {"hidden": hidden, "batch": config.tsne.batch, "epochs": config.tsne.epochs}
-  tsne, losses = representations.parametric_tsne(
+  numbers = {name: config.tsne[name] for name in ("batch", "epochs", "rate")}
+  numbers["hidden"] = hidden
+  tsne, _ = representations.parametric_tsne(
     tsne_key, train, perplexity=config.tsne.perplexity, **numbers
   )
   imitator, _ = representations.imitate(imitate_key, train, fitted.embedding, **numbers)
@@ -367,7 +321,6 @@ def project(config, key, train, queries):
     ),
     "tsne": representations.embed(tsne, train, hidden),
     "tsne_queries": representations.embed(tsne, queries, hidden),
-    "tsne_divergence": losses,
     "imitated_queries": representations.embed(imitator, queries, hidden),
   }
 
@@ -402,7 +355,6 @@ def _cluster(config, operands, state):
     "centres": choice.clusters.centres,
     "k": choice.clusters.k,
     "silhouette": choice.silhouette,
-    "scores": choice.scores,
   }
 
 
@@ -447,10 +399,9 @@ def _stages(config, operands, seeds):
   }
   seen = shared | {"adversarial": dict.fromkeys(ATTACK_NAMES, images)}
   points = count * len(names)
-  queries = len(SETS) * config.test_examples + len(operands["calibration"].labels)
   activations = {
     "train_codes": of(points, config.fit_examples, config.dimensions),
-    "query_codes": of(points, queries, config.dimensions),
+    "query_codes": of(points, _count(config), config.dimensions),
     "keys": of(points, dtype=jnp.int32),
   }
   everyone = {"member": range(count)}
@@ -521,10 +472,21 @@ def run(config, ctx):
     quantiles=tuple(config.dbscan.quantiles),
   )
 
+  again = [f"{way}:{name}" for way in ("tsne", "pca") for name in flat]
+  with_k = ctx.stage(
+    "same_k",
+    detection.clustered_with,
+    config,
+    _keys(seeds, again, 3_000_000),
+    {name: (places[name], asked[name]) for name in again},
+    {name: clustered[f"umap:{name.partition(':')[2]}"]["k"] for name in again},
+  )
+
   shapes = layer_shapes(config, operands)
   detected = detection.scores(
     layers=list(shapes),
     clustered=clustered,
+    with_k=with_k,
     dbscan=dbscan,
     imitated={name: embedded[name]["imitated_queries"] for name in flat},
     train_labels=np.asarray(operands["train"].labels)[: config.fit_examples],
@@ -532,69 +494,83 @@ def run(config, ctx):
     predicted=layers["predicted"],
     variants=tuple(config.variants),
   )
-  count = len(SETS) * config.test_examples
+  results = _measured(config, operands, seeds, layers, detected, clustered, dbscan)
+  results["test_accuracy"] = trained["test_accuracy"]
+  results["example"] = {
+    name: {
+      "places": places[f"umap:{name}"][0],
+      "natural": asked[f"umap:{name}"][0, config.test_examples : 2 * config.test_examples],
+      "centres": clustered[f"umap:{name}"]["centres"][0],
+    }
+    for name in flat
+  }
+  if config.timing.repeats:
+    results["timed_examples"] = np.asarray(config.timing.examples)
+    results |= ctx.stage("timing", _cost, config, operands, shared["params"], shapes)
+  return results
+
+
+def _measured(config, operands, seeds, layers, detected, clustered, dbscan):
+  """What is told of every input, sets apart: (seeds, sets, examples, …)."""
+  count, each = len(SETS) * config.test_examples, config.test_examples
 
   def by_set(a):
-    """(seeds, queries, …) -> (seeds, sets, examples, …), without the calibration examples."""
-    return a[:, :count].reshape(len(a), len(SETS), config.test_examples, *a.shape[2:])
+    return np.asarray(a)[:, :count].reshape(len(a), len(SETS), each, *a.shape[2:])
 
-  test_labels = np.asarray(operands["test"].labels)
-  neighbours = {
-    name: detection.credibilities(
-      layers[key], np.asarray(operands["calibration"].labels), count
-    )
+  calibration = np.asarray(operands["calibration"].labels)
+  trusted = {
+    name: detection.credibilities(layers[key], calibration, count)
     for name, key in (("dknn", "votes"), ("dknn_pca", "votes_of_codes"))
   }
+  sizes = detection.set_sizes(detected["fractions"], config.thresholds)
+  right = by_set(layers["predicted"]) == np.asarray(operands["test"].labels)
   results = {
     "seeds": np.asarray(seeds),
+    "dataset": np.asarray(config.dataset),
     "thresholds": np.asarray(config.thresholds),
     "threshold": np.asarray(config.threshold),
-    "classes": np.asarray(operands["classes"].shape[0]),
-    "test_accuracy": trained["test_accuracy"],
-    # natural outsiders have no label: their accuracy is not defined
-    "accuracy": (by_set(layers["predicted"]) == test_labels).mean(-1),
+    "accuracy": {  # natural outsiders have no label
+      name: right[:, i].mean(-1) for i, name in enumerate(SETS) if name != "natural"
+    },
     "confidence": by_set(layers["confidence"]),
     "plausibility": {name: by_set(a) for name, a in detected["plausibility"].items()},
-    "set_sizes": {
-      f"{t:g}": by_set(sizes)
-      for t, sizes in detection.set_sizes(detected["fractions"], config.thresholds).items()
+    "set_sizes": {f"{t:g}": by_set(found) for t, found in sizes.items()},
+    "credibility": {name: by_set(found["all"]) for name, found in trusted.items()},
+    "first_layer": {
+      "umap": by_set(detected["first"]),
+      **{name: by_set(found["first"]) for name, found in trusted.items()},
     },
-    "credibility": {name: by_set(a) for name, a in neighbours.items()},
     "silhouette": {name: found["silhouette"] for name, found in clustered.items()},
     "k": {name: found["k"] for name, found in clustered.items()},
-    "scores": {name: clustered[f"umap:{name}"]["scores"] for name in flat},
     "dbscan": {
       key: dbscan[key] for key in ("silhouette", "silhouette_clustered", "k", "noise")
     },
-    "tsne_divergence": {name: embedded[name]["tsne_divergence"] for name in flat},
-    "bytes": timing.stored_bytes(config, shapes, operands["classes"].shape[0]),
-    "example": {
-      name: {
-        "places": places[f"umap:{name}"][0],
-        "natural": asked[f"umap:{name}"][0, config.test_examples : 2 * config.test_examples],
-        "centres": clustered[f"umap:{name}"]["centres"][0],
-      }
-      for name in flat
-    },
     "train_labels": np.asarray(operands["train"].labels)[: config.fit_examples],
   }
-  if config.timing.repeats:
-    params = jax.tree.map(lambda leaf: leaf[0], shared["params"])
-    model = network(config, operands)
-
-    def capture(x):
-      found = models.activations(model, {"params": params}, x)
-      return {layer: vectors(a, "flat") for layer, a in found.items()}
-
-    results["timed_examples"] = np.asarray(config.timing.examples)
-    results["seconds"] = ctx.stage(
-      "timing",
-      timing.measure,
-      config,
-      capture,
-      operands["test"].inputs,
-      {layer: math.prod(shape) for layer, shape in shapes.items()},
-      _umap_numbers(config)[1],
-      operands["classes"].shape[0],
-    )
+  if config.natural.known:
+    last = slice(count + len(calibration), None)
+    labels = np.asarray(operands["known"].labels)
+    results["known"] = {
+      "plausibility": detected["plausibility"]["umap"][:, last],
+      "accuracy": (layers["predicted"][:, last] == labels).mean(-1),
+    }
   return results
+
+
+def _cost(config, operands, params, shapes):
+  """Seconds and bytes of detection by the first of the networks."""
+  params = jax.tree.map(lambda leaf: leaf[0], params)
+  model = network(config, operands)
+
+  def capture(x):
+    found = models.activations(model, {"params": params}, x)
+    return {layer: vectors(a, "flat") for layer, a in found.items()}
+
+  return timing.measure(
+    config,
+    capture,
+    operands["test"].inputs,
+    {layer: math.prod(shape) for layer, shape in shapes.items()},
+    _umap_numbers(config)[1],
+    len(operands["classes"]),
+  )

@@ -1,8 +1,6 @@
 """What detection costs: wall time by size of the training set, and what has to be kept."""
 
 import functools
-import itertools
-import math
 import time
 
 import jax
@@ -12,29 +10,6 @@ import numpy as np
 from lib import representations
 
 WAYS = ("network", "clusters", "imitated", "dknn", "dknn_pca")
-
-
-def stored_bytes(config, shapes, classes):
-  """Bytes of float32 numbers that detection keeps, by way.
-
-  Returns:
-    {way: (2,)}: those that do not depend on the training set, and those of each of its
-    examples. "clusters": projections, centres, class fractions; UMAP's transform also needs
-    the components and the place of every training example. "imitated": a network instead of
-    these. "dknn": all activations and the label; "dknn_pca": the components and the label.
-  """
-  sizes = [math.prod(shape) for shape in shapes.values()]
-  d, largest = config.dimensions, config.kmeans.largest
-  projections = sum(m * d + 2 * m for m in sizes)
-  clusters = len(sizes) * largest * (2 + classes)
-  widths = (d, *config.tsne.hidden, 2)
-  networks = len(sizes) * sum((a + 1) * b for a, b in itertools.pairwise(widths))
-  return {
-    "clusters": 4 * np.array([projections + clusters, len(sizes) * (d + 2)]),
-    "imitated": 4 * np.array([projections + clusters + networks, 0]),
-    "dknn": 4 * np.array([0, sum(sizes) + 1]),
-    "dknn_pca": 4 * np.array([projections, len(sizes) * d + 1]),
-  }
 
 
 def _made_up(config, sizes, n, classes):
@@ -68,7 +43,9 @@ def _made_up(config, sizes, n, classes):
     "fractions": jax.random.uniform(next(keys), (layers, config.kmeans.largest, classes)),
     "networks": jax.tree.map(lambda *leaves: jnp.stack(leaves), *networks),
     "labels": jax.random.randint(next(keys), (n,), 0, classes),
-    "calibration": jax.random.randint(next(keys), (500,), 0, 100),
+    "calibration": jax.random.randint(
+      next(keys), (config.calibration_examples,), 0, layers * config.neighbours
+    ),
   }
 
 
@@ -114,8 +91,18 @@ def detector(way, config, capture, umap_numbers, classes):
   return jax.jit(detect)
 
 
+def _compiled(way, model, images, *arguments):
+  """The compiled function of a way, and the bytes that it is given besides the images.
+
+  Arrays of the model that a way does not use are no arguments of its compiled function.
+  """
+  function = detector(way, *arguments).lower(model, images).compile()
+  given = function.memory_analysis().argument_size_in_bytes
+  return function, given - images.nbytes
+
+
 def measure(config, capture, images, sizes, umap_numbers, classes):
-  """Seconds of detection on the test images, {way: (sizes of the training set, repeats)}.
+  """What detection on the test images takes, by way and size of the training set.
 
   Every function is compiled and has run once before; the ways take turns.
 
@@ -126,14 +113,21 @@ def measure(config, capture, images, sizes, umap_numbers, classes):
     sizes: {layer: entries}.
     umap_numbers: options of UMAP's transform.
     classes: their number.
+
+  Returns:
+    "seconds", {way: (sizes of the training set, repeats)}; "bytes", {way: (sizes,)} of the
+    arrays that have to be kept besides the network.
   """
-  seconds = {way: [] for way in WAYS}
+  seconds, kept = {way: [] for way in WAYS}, {way: [] for way in WAYS}
   for n in config.timing.examples:
     model = _made_up(config, sizes, int(n), classes)
-    # the arrays that a way does not use cost nothing
-    functions = {way: detector(way, config, capture, umap_numbers, classes) for way in WAYS}
-    for function in functions.values():
-      jax.block_until_ready(function(model, images))
+    functions = {}
+    for way in WAYS:
+      functions[way], size = _compiled(
+        way, model, images, config, capture, umap_numbers, classes
+      )
+      kept[way].append(size)
+      jax.block_until_ready(functions[way](model, images))
     rows = {way: [] for way in WAYS}
     for _ in range(config.timing.repeats):
       for way, function in functions.items():
@@ -142,4 +136,7 @@ def measure(config, capture, images, sizes, umap_numbers, classes):
         rows[way].append(time.perf_counter() - start)
     for way in WAYS:
       seconds[way].append(rows[way])
-  return {way: np.array(rows) for way, rows in seconds.items()}
+  return {
+    "seconds": {way: np.array(rows) for way, rows in seconds.items()},
+    "bytes": {way: np.array(rows) - kept["network"] for way, rows in kept.items()},
+  }
