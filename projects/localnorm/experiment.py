@@ -1,6 +1,6 @@
-"""Networks with four kinds of normalisation, and all ways to test them under noise.
+"""Networks with six kinds of normalisation, and all ways to test them under noise.
 
-Yin, Scholte and Bohte (2021). `PROGRAM` trains a network; `TESTS` classifies the test images
+Yin, Scholte and Bohte (2021). `PROGRAM` trains a network; `tests` classifies the test images
 under every condition with every mode of its kind. A kind is one compiled program each.
 """
 
@@ -13,8 +13,10 @@ import optax
 from jax import lax
 
 from lib import data, training
-from lib.experiment import Program, UserError, at_least
+from lib.experiment import Program, Stage, UserError, at_least, bind
 from lib.models import normalisation
+from lib.robustness import corruptions
+from lib.training import augment
 from projects.localnorm import modes, network, noise
 
 # --- data -------------------------------------------------------------------------------
@@ -22,7 +24,10 @@ from projects.localnorm import modes, network, noise
 
 def check(config):
   """Raises a UserError for numbers that make no sense."""
-  at_least(config, 1, "seeds", "groups")
+  at_least(config, 1, "seeds", "groups", "group_channels", "train.epochs", "train.batch_size")
+  at_least(config, 0, "train_examples", "test_examples")
+  if not config.kinds:
+    raise UserError(f"kinds is empty: choose of {', '.join(network.KINDS)}.")
   if unknown := [k for k in (*config.kinds, config.kind) if k not in network.KINDS]:
     raise UserError(f"'{unknown[0]}' is no kind: choose {', '.join(network.KINDS)}.")
   batch = config.train.batch_size
@@ -30,32 +35,63 @@ def check(config):
     raise UserError(
       f"train.batch_size, {batch}, must be a multiple of groups, {config.groups}."
     )
-  if config.test_examples % batch:
-    raise UserError(
-      f"test_examples, {config.test_examples}, must be a multiple of the batch size, {batch}."
-    )
+  _check_layers(config)
+  _check_conditions(config)
+
+
+def _check_layers(config):
+  counts = config.convolutions or [1] * len(config.channels)
+  if not config.channels or min(*config.channels, *counts) < 1:
+    raise UserError("channels and convolutions need numbers of at least 1.")
+  if len(counts) != len(config.channels):
+    raise UserError("convolutions needs as many numbers as channels, or none.")
+  size = config.group_channels
+  if bad := [c for c in config.channels if c % max(1, c // size)]:
+    raise UserError(f"{bad[0]} channels cannot be cut into groups of {size}, group_channels.")
+
+
+def _check_conditions(config):
+  for name, levels in config.levels.items():
+    high = noise.HIGHEST.get(name, np.inf)
+    if bad := [level for level in levels if not 0 <= level <= high]:
+      raise UserError(f"levels.{name} has {bad[0]}; a level is between 0 and {high:g}.")
   if config.agn_level not in config.levels.agn:
     raise UserError(f"levels.agn must contain agn_level, {config.agn_level}.")
+  if unknown := [c for c in config.corruptions if c not in corruptions.FAMILIES]:
+    known = ", ".join(corruptions.FAMILIES)
+    raise UserError(f"'{unknown[0]}' is no corruption: choose {known}.")
+  if bad := [s for s in config.severities if s not in range(1, 6)]:
+    raise UserError(f"severities has {bad[0]}; a severity is 1 to 5.")
+  names = noise.conditions(config)
+  if len(set(names)) < len(names):
+    raise UserError("a level, a corruption or a severity is named twice.")
 
 
 def prepare(config):
-  """Training images, and test images under every condition, standardised a channel."""
+  """Training images, standardised a channel, and test images under every condition."""
   check(config)
-  found = data.load(config.dataset)
-  if found.info.maximum is None or len(found.info.input_shape) != 3:
-    raise UserError(f"dataset is '{config.dataset}', but localnorm needs images.")
+  found = data.load_images(config.dataset)
+  side = min(found.info.input_shape[:2]) // 2 ** (len(config.channels) - 1)
+  if side < 2:
+    raise UserError(
+      f"channels has {len(config.channels)} stages, too many for {config.dataset}: the last "
+      "norm would see one position an image, whose variance is 0."
+    )
   found = data.split(data.scale(found), 0, validation=0, train=config.train_examples or None)
   if found.test.size < config.test_examples:
     raise UserError(f"test_examples is more than the {found.test.size} images of the set.")
-  images = jnp.asarray(found.test.inputs[: config.test_examples])
-  shown = noise.show(config, images)
+  if found.train.size < config.train.batch_size:
+    raise UserError(f"{found.train.size} training images do not fill train.batch_size.")
   mean, std = (np.asarray(f(found.train.inputs, (0, 1, 2))) for f in (np.mean, np.std))
+  count = config.test_examples or found.test.size
   return {
     "train": training.Split(
       jnp.asarray((found.train.inputs - mean) / std), jnp.asarray(found.train.targets)
     ),
-    "shown": (shown - mean) / std,
-    "labels": jnp.asarray(found.test.targets[: config.test_examples]),
+    "shown": noise.show(config, jnp.asarray(found.test.inputs[:count])),
+    "mean": jnp.asarray(mean),
+    "std": jnp.asarray(std),
+    "labels": jnp.asarray(found.test.targets[:count]),
     "classes": jnp.zeros((found.info.num_classes, 0)),
   }
 
@@ -68,77 +104,83 @@ class State(NamedTuple):
 
   params: dict
   opt_state: optax.OptState
-  running: list
+  running: dict
   key: jax.Array
-  steps: jax.Array
 
 
 def _optimizer(config, operands):
+  """SGD with momentum and weight decay; of "ln_rate" the gradients of γ_k and β_k times K.
+
+  The mean over the batch makes them K times smaller than those of one shared pair. Decay is
+  added behind the factor, and is the same for all kinds.
+  """
   steps = len(operands["train"].labels) // config.train.batch_size * config.train.epochs
   rate = optax.cosine_decay_schedule(config.sgd.learning_rate, steps)
-  rule = optax.chain(
-    optax.add_decayed_weights(config.sgd.weight_decay), optax.sgd(rate, config.sgd.momentum)
+  factor = config.groups if config.kind == "ln_rate" else 1
+  return optax.chain(
+    optax.stateless(lambda updates, _: network.over_groups(updates, lambda g: factor * g)),
+    optax.add_decayed_weights(config.sgd.weight_decay),
+    optax.sgd(rate, config.sgd.momentum),
   )
-  if config.kind != "ln":
-    return rule
-
-  def scaled(updates, state, params=None):
-    del params
-    layers = [
-      {**layer, **{k: config.group_rate * layer[k] for k in ("scale", "shift")}}
-      for layer in updates["layers"]
-    ]
-    return {**updates, "layers": layers}, state
-
-  factor = optax.GradientTransformation(lambda params: optax.EmptyState(), scaled)
-  return optax.chain(rule, factor)
 
 
 def init(config, operands):
   """The network before training."""
   weights_key, key = jax.random.split(jax.random.key(config.seed))
-  images = operands["train"].inputs
+  shape = tuple(config.channels), tuple(config.convolutions)
   params = network.init(
     weights_key,
-    tuple(config.channels),
+    shape[0],
     len(operands["classes"]),
-    images.shape[-1],
+    operands["train"].inputs.shape[-1],
     config.kind,
     config.groups,
+    shape[1],
   )
-  running = [
-    normalisation.Statistics(jnp.zeros((1, 1, 1, c)), jnp.ones((1, 1, 1, c)))
-    for c in config.channels
-  ]
-  opt_state = _optimizer(config, operands).init(params)
-  return State(params, opt_state, running, key, jnp.zeros([], jnp.int32))
+  running = {
+    name: normalisation.Statistics(jnp.zeros((1, 1, 1, c)), jnp.ones((1, 1, 1, c)))
+    for name, c in network.names(*shape).items()
+  }
+  return State(params, _optimizer(config, operands).init(params), running, key)
 
 
 def minibatch(config, operands, state, rows):
   """One step of SGD; batch normalisation also moves its running averages."""
   x, y = (a[rows] for a in operands["train"])
-  norm = network.training_norm(config.kind, config.groups)
+  key = state.key
+  if config.augment:
+    key, drawn = jax.random.split(key)
+    x = augment.pad_crop_flip(drawn, x)
 
   def loss(params):
-    logits = network.apply(params, x, norm)
-    return optax.losses.softmax_cross_entropy_with_integer_labels(logits, y).mean()
+    used: dict = {}
+    norm = network.training_norm(config.kind, config.groups, config.group_channels)
+    logits = network.apply(params, x, network.recording(used) if config.kind == "bn" else norm)
+    return optax.losses.softmax_cross_entropy_with_integer_labels(logits, y).mean(), used
 
-  value, gradient = jax.value_and_grad(loss)(state.params)
-  running = state.running
-  if config.kind == "bn":
-    used = network.batch_statistics(state.params, x)
-    running = [normalisation.running(a, b) for a, b in zip(running, used, strict=True)]
+  (value, used), gradient = jax.value_and_grad(loss, has_aux=True)(state.params)
+  running = {
+    name: normalisation.running(old, used[name]) if used else old
+    for name, old in state.running.items()
+  }
   updates, opt_state = _optimizer(config, operands).update(
     gradient, state.opt_state, state.params
   )
-  params = optax.apply_updates(state.params, updates)
-  return state._replace(params=params, opt_state=opt_state, running=running), value
+  return State(optax.apply_updates(state.params, updates), opt_state, running, key), value
 
 
-def spread(params):
-  """Standard deviation of γ and β over the groups, mean over channels and layers."""
+def spread(params, relative=False):
+  """Standard deviation of γ and β over the groups, mean over channels, then over layers.
+
+  Relative: that of γ in shares of its mean absolute value, a layer.
+  """
+  layers = params["layers"].values()
+  if relative:
+    return jnp.stack(
+      [layer["scale"].std(0).mean() / jnp.abs(layer["scale"]).mean() for layer in layers]
+    ).mean()
   return {
-    name: jnp.stack([layer[name].std(0).mean() for layer in params["layers"]]).mean()
+    name: jnp.stack([layer[name].std(0).mean() for layer in layers]).mean()
     for name in ("scale", "shift")
   }
 
@@ -158,21 +200,18 @@ def finish(config, operands, state, history):
   """The network, its running averages, and Fig. 5."""
   del config, operands
   return {
-    "params": {**state.params, "layers": dict(enumerate_text(state.params["layers"]))},
-    "running": dict(enumerate_text([s._asdict() for s in state.running])),
+    "params": state.params,
+    "running": {name: found._asdict() for name, found in state.running.items()},
     "train_loss": history["train_loss"],
     "spread": {name: history[f"spread_{name}"] for name in ("scale", "shift")},
   }
 
 
-def enumerate_text(items):
-  """("0", first), ("1", second), …: results are dicts, whose keys are text."""
-  return ((str(i), item) for i, item in enumerate(items))
-
-
 PROGRAM = Program(init, step, finish, steps=lambda config: config.train.epochs)
 
 # --- tests ------------------------------------------------------------------------------
+
+_TEST_KEY = 0x7E57  # folded in, so that no draw of a test is one of the training
 
 
 def trained_network(operands, member):
@@ -180,34 +219,49 @@ def trained_network(operands, member):
   params, running = jax.tree.map(
     lambda leaf: leaf[member], (operands["params"], operands["running"])
   )
-  count = len(params["layers"])
-  params = {**params, "layers": [params["layers"][str(i)] for i in range(count)]}
-  return params, [normalisation.Statistics(**running[str(i)]) for i in range(count)]
+  return params, {name: normalisation.Statistics(**found) for name, found in running.items()}
 
 
-def classify(config, operands, state):
-  """Accuracy of every mode under the next condition."""
-  params, running, number = state
-  images, key = operands["shown"][number], jax.random.key(config.seed)
-  found = modes.of_kind(config.kind, config.train.batch_size // config.groups, config.groups)
-  accuracy = {
-    name: jnp.mean(
-      mode(params, running, images, jax.random.fold_in(key, i)) == operands["labels"]
-    )
-    for i, (name, mode) in enumerate(found.items())
-  }
-  return (params, running, number + 1), accuracy
+def modes_of(config, alone):
+  """{name: mode} of the config's kind, either those that see one test image or the others."""
+  size = config.train.batch_size // config.groups
+  found = modes.of_kind(config.kind, config.groups, size, config.group_channels)
+  return {name: mode for name, mode in found.items() if modes.alone(name) == alone}
 
 
-TESTS = Program(
-  lambda config, operands: (
-    *trained_network(operands, config.seed - operands["first_seed"]),
-    jnp.zeros([], jnp.int32),
-  ),
-  classify,
-  lambda config, operands, state, history: history,
-  steps=lambda config: len(noise.conditions(config)),
-)
+def tests(alone):
+  """The program that gives the accuracy of every mode under the conditions, one a step.
+
+  The modes that see one test image at a time leave out the corruptions: they take most of the
+  passes, and no claim of the paper is about them there.
+  """
+
+  def begin(config, operands):
+    network_ = trained_network(operands, config.seed - operands["first_seed"])
+    return (*network_, jnp.zeros([], jnp.int32))
+
+  def classify(config, operands, state):
+    params, running, number = state
+    images = (operands["shown"][number] - operands["mean"]) / operands["std"]
+    key = jax.random.fold_in(jax.random.key(config.seed), _TEST_KEY)
+    key = jax.random.fold_in(key, number)
+    accuracy = {
+      name: jnp.mean(
+        mode(params, running, images, jax.random.fold_in(key, i)) == operands["labels"]
+      )
+      for i, (name, mode) in enumerate(modes_of(config, alone).items())
+    }
+    return (params, running, number + 1), accuracy
+
+  return Program(
+    begin,
+    classify,
+    lambda config, operands, state, history: history,
+    steps=lambda config: len(noise.conditions(config, corrupted=not alone)),
+  )
+
+
+TESTS = {"batches": tests(alone=False), "one image": tests(alone=True)}
 
 
 def run(config, ctx):
@@ -220,21 +274,31 @@ def run(config, ctx):
     "accuracy": {},
     "train_loss": {},
   }
-  for kind in config.kinds:
-    options = {"over": {"seed": seeds}, "set": {"kind": kind}}
-    trained = ctx.members(f"train {kind}", PROGRAM, config, operands, **options)
+  names = noise.conditions(config)
+  options = {kind: {"over": {"seed": seeds}, "set": {"kind": kind}} for kind in config.kinds}
+  stages = {
+    kind: Stage(f"train {kind}", PROGRAM, config, operands, **options[kind])
+    for kind in config.kinds
+  }
+  ctx.compile_ahead(*stages.values())
+  for kind, stage in stages.items():
+    trained = ctx.members(*stage)
     tested = operands | {
       "params": jax.tree.map(jnp.asarray, trained["params"]),
       "running": jax.tree.map(jnp.asarray, trained["running"]),
       "first_seed": jnp.asarray(config.seed),
     }
-    found = ctx.members(f"test {kind}", TESTS, config, tested, **options)
-    names = noise.conditions(config)
-    results["accuracy"][kind] = {
-      mode: {name: values[:, i] for i, name in enumerate(names)}
-      for mode, values in found.items()
-    }
+    results["accuracy"][kind] = {}
+    for which, program in TESTS.items():
+      if which == "one image" and not modes_of(bind(config, {"kind": kind}), alone=True):
+        continue
+      found = ctx.members(f"test {kind}, {which}", program, config, tested, **options[kind])
+      results["accuracy"][kind] |= {
+        mode: dict(zip(names, values.T, strict=False)) for mode, values in found.items()
+      }
     results["train_loss"][kind] = trained["train_loss"]
     if kind == "ln":
+      relative = jax.vmap(lambda params: spread(params, relative=True))(tested["params"])
       results["spread"] = trained["spread"]
+      results["relative_spread"] = np.asarray(relative)
   return results

@@ -8,9 +8,9 @@ from projects.localnorm import claims
 
 _ROWS = {  # (kind, mode) -> label, colour, line
   ("bn", "stored"): ("BN", "#555555", "-"),
-  ("bn", "dynamic_batch"): ("dynamic BN", "#E69F00", "-"),
-  ("bn", "dynamic_vote"): ("dynamic BN, 8 votes", "#E69F00", "--"),
-  ("ghost", "dynamic_vote"): ("ghost BN, 8 votes", "#009E73", "--"),
+  ("bn", "dynamic_whole"): ("dynamic BN", "#E69F00", "-"),
+  ("bn", "dynamic_vote"): ("dynamic BN, votes", "#E69F00", "--"),
+  ("ghost", "dynamic_vote"): ("ghost BN, votes", "#009E73", "--"),
   ("group", "plain"): ("group norm", "#CC79A7", "-"),
   ("ln", "batch"): ("LN-Batch", "#0072B2", ":"),
   ("ln", "vote"): ("LN-Voting", "#0072B2", "-"),
@@ -21,6 +21,7 @@ _SINGLE = {
   ("bn", "dynamic_rotated"): ("dynamic BN, its turns", "#E69F00", "-."),
   ("ln", "single_vote"): ("LN-Single-Voting", "#56B4E9", ":"),
   ("ln", "rotated_vote"): ("LN-Single-Voting, its turns", "#56B4E9", "-."),
+  ("ghost", "dynamic_rotated"): ("ghost BN, its turns", "#009E73", "-."),
 }
 
 

@@ -1,8 +1,8 @@
 """Ways to classify test images: whose statistics, whose γ and β, and who votes (sec. 3).
 
 A mode is (params, stored, images, key) -> predicted classes; images are standardised, and the
-key draws groups, groupings and ties. M images share their statistics in the batch modes, as in
-training; a batch is a random draw of the test images.
+key draws groups, groupings and ties. A batch is a random draw of the test images; what the
+last one lacks is filled up with images of the first, whose second predictions are dropped.
 """
 
 import jax
@@ -13,12 +13,8 @@ from lib.models import normalisation
 from projects.localnorm import network
 
 
-def _classes(params):
-  return len(params["bias"])
-
-
 def _groups(params):
-  return len(params["layers"][0]["scale"])
+  return len(next(iter(params["layers"].values()))["scale"])
 
 
 def _predict(params, x, norm):
@@ -28,53 +24,55 @@ def _predict(params, x, norm):
 def _in_batches(function, key, images, size):
   """`function` of random batches of `size` images, put back in order, (n, …) -> (n,)."""
   order = jax.random.permutation(key, len(images))
+  order = jnp.resize(order, (-(-len(images) // size) * size,))
   batches = images[order].reshape(-1, size, *images.shape[1:])
-  found = lax.map(function, batches).reshape(-1)
-  return jnp.zeros_like(found).at[order].set(found)
+  found = lax.map(function, batches).reshape(-1)[: len(images)]
+  return jnp.zeros_like(found).at[order[: len(images)]].set(found)
 
 
 def _vote(params, key, votes):
-  return normalisation.majority_vote(key, votes, _classes(params))
+  return normalisation.majority_vote(key, votes, len(params["bias"]))
 
 
-def _alone(params, images, norm):
-  """Every image with its own statistics."""
-  return lax.map(lambda x: _predict(params, x[None], norm)[0], images, batch_size=64)
+def _image(x):
+  """The image as a batch of its own."""
+  return x[None]
 
 
-def _turned(params, images, norm):
-  """Every image with the statistics of its four turns."""
+def _turns(x):
+  """The image, first, and its turns."""
+  return normalisation.rotations(x[None])[0]
 
-  def classify(x):
-    return _predict(params, normalisation.rotations(x[None])[0], norm)[0]
 
-  return lax.map(classify, images, batch_size=64)
+def _alone(params, images, norm, company=_image, groups=None):
+  """Every image with the statistics of its `company`, of which it is the first.
+
+  With `groups`, (n,), `norm` is a function of the image's.
+  """
+
+  def classify(pair):
+    x, group = pair
+    used = norm if groups is None else norm(group)
+    return _predict(params, company(x), used)[0]
+
+  each = jnp.zeros(len(images), int) if groups is None else groups
+  return lax.map(classify, (images, each), batch_size=64)
 
 
 def stored(params, found, images, key):
   """Batch normalisation as usual: the training data's running averages."""
   del key
-  return lax.map(
-    lambda x: _predict(params, x[None], network.stored(found))[0], images, batch_size=64
-  )
+  return _alone(params, images, network.stored(found))
 
 
-def plain(params, found, images, key):
+def plain(norm):
   """A norm that looks at each image alone anyway."""
-  del found, key
-  return _alone(params, images, network.group_norm)
+  return lambda params, found, images, key: _alone(params, images, norm)
 
 
-def dynamic_single(params, found, images, key):
-  """Dynamic BN on one image."""
-  del found, key
-  return _alone(params, images, network.dynamic)
-
-
-def dynamic_rotated(params, found, images, key):
-  """Dynamic BN on one image with its turns."""
-  del found, key
-  return _turned(params, images, network.dynamic)
+def dynamic_alone(company):
+  """Dynamic BN on one image, or on its company."""
+  return lambda params, found, images, key: _alone(params, images, network.dynamic, company)
 
 
 def dynamic_batch(size):
@@ -99,11 +97,15 @@ def dynamic_vote(size, members):
   return mode
 
 
-def local_single(params, found, images, key):
-  """LN-Single: one image through one random group."""
-  del found
-  group = jax.random.randint(key, (), 0, _groups(params))
-  return _alone(params, images, network.through(group))
+def local_alone(company):
+  """LN-Single: each image, or its company, through a random group of its own."""
+
+  def mode(params, found, images, key):
+    del found
+    drawn = jax.random.randint(key, (len(images),), 0, _groups(params))
+    return _alone(params, images, network.through, company, drawn)
+
+  return mode
 
 
 def _every_group(params, key, classify):
@@ -111,16 +113,14 @@ def _every_group(params, key, classify):
   return _vote(params, key, votes)
 
 
-def local_single_vote(params, found, images, key):
-  """LN-Single-Voting: one image through all groups."""
-  del found
-  return _every_group(params, key, lambda norm: _alone(params, images, norm))
+def local_alone_vote(company):
+  """LN-Single-Voting: each image, or its company, through all groups."""
 
+  def mode(params, found, images, key):
+    del found
+    return _every_group(params, key, lambda norm: _alone(params, images, norm, company))
 
-def local_rotated_vote(params, found, images, key):
-  """LN-Single-Voting with the image's turns."""
-  del found
-  return _every_group(params, key, lambda norm: _turned(params, images, norm))
+  return mode
 
 
 def local_batch(size):
@@ -149,23 +149,45 @@ def local_vote(size):
   return mode
 
 
-def of_kind(kind, size, groups):
-  """{name: mode} of a kind of network; `size` is M."""
+def local_mean(size):
+  """Control: LN-Batch in which all groups have the mean of the scales and of the shifts."""
+
+  def mode(params, found, images, key):
+    mean = network.over_groups(params, lambda a: a.mean(0, keepdims=True))
+    return dynamic_batch(size)(mean, found, images, key)
+
+  return mode
+
+
+def of_kind(kind, groups, size, group_channels):
+  """{name: mode} of a kind of network; `size` is M.
+
+  "single" modes see one test image at a time; "rotated" ones have its turns in the statistics.
+  "whole" is a batch as large as in training, K M images.
+  """
   dynamic = {
-    "dynamic_single": dynamic_single,
-    "dynamic_rotated": dynamic_rotated,
+    "dynamic_single": dynamic_alone(_image),
+    "dynamic_rotated": dynamic_alone(_turns),
     "dynamic_batch": dynamic_batch(size),
     "dynamic_vote": dynamic_vote(size, groups),
   }
+  local = {"batch": local_batch(size), "vote": local_vote(size)}
+  alone = {
+    "single": local_alone(_image),
+    "single_vote": local_alone_vote(_image),
+    "rotated": local_alone(_turns),
+    "rotated_vote": local_alone_vote(_turns),
+  }
   return {
-    "bn": {"stored": stored, **dynamic},
-    "ghost": {name: dynamic[name] for name in ("dynamic_batch", "dynamic_vote")},
-    "group": {"plain": plain},
-    "ln": {
-      "single": local_single,
-      "single_vote": local_single_vote,
-      "rotated_vote": local_rotated_vote,
-      "batch": local_batch(size),
-      "vote": local_vote(size),
-    },
+    "bn": {"stored": stored, "dynamic_whole": dynamic_batch(groups * size), **dynamic},
+    "ghost": dynamic,
+    "ln": {**local, "mean": local_mean(size), **alone},
+    "ln_rate": local,
+    "group": {"plain": plain(network.group_norm(group_channels))},
+    "layer": {"plain": plain(network.group_norm(0))},
   }[kind]
+
+
+def alone(name):
+  """Whether a mode sees one test image at a time."""
+  return name.startswith(("single", "rotated", "dynamic_single", "dynamic_rotated"))

@@ -1,8 +1,9 @@
 """A VGG whose normalisation is an argument; parameters are a plain dict.
 
-    x ← pool(relu(norm_i(W_i ∗ x)))  for every convolution,  then a linear layer
+    x ← relu(norm(W ∗ x))  for every convolution, a pool after each stage, then a linear layer
 
-`norm(i, x, scale, shift)` is any of `NORMS`, or a mode of the test; everything else is shared.
+`norm(name, x, scale, shift)` is any of `training_norm`, or a mode of the test; everything else
+is shared. Every normalised map lies before its stage's pool.
 """
 
 import jax
@@ -10,27 +11,68 @@ import jax.numpy as jnp
 
 from lib.models import convolution, lenet, normalisation
 
-KINDS = ("bn", "ln", "ghost", "group")
+KINDS = {
+  "bn": "batch normalisation",
+  "ln": "LocalNorm",
+  "ln_rate": "LocalNorm, the gradients of γ_k and β_k times K",
+  "ghost": "the groups of LocalNorm, one scale and shift for all",
+  "group": "group normalisation",
+  "layer": "layer normalisation",
+}
 
 
-def init(key, channels, classes, inputs, kind, groups):
+def grouped(kind):
+  """Whether a kind has a scale and a shift for each group."""
+  return kind in ("ln", "ln_rate")
+
+
+def names(channels, convolutions=()):
+  """{layer: its channels}: "stage_number", in the order of the network.
+
+  `convolutions` says how many there are in each stage; empty means one.
+  """
+  counts = convolutions or [1] * len(channels)
+  return {
+    f"{stage}_{i}": channels[stage] for stage, count in enumerate(counts) for i in range(count)
+  }
+
+
+def init(key, channels, classes, inputs, kind, groups, convolutions=()):
   """Parameters: He's normal weights, γ = 1, β = 0; γ and β once a group for LocalNorm."""
-  layers, before = [], inputs
-  for i, after in enumerate(channels):
+  layers, before = {}, inputs
+  found = names(channels, convolutions)
+  for i, (name, after) in enumerate(found.items()):
     std = (2 / (9 * before)) ** 0.5
     kernel = std * jax.random.normal(jax.random.fold_in(key, i), (3, 3, before, after))
-    shape = (groups if kind == "ln" else 1, after)
-    layers.append({"kernel": kernel, "scale": jnp.ones(shape), "shift": jnp.zeros(shape)})
+    shape = (groups if grouped(kind) else 1, after)
+    layers[name] = {"kernel": kernel, "scale": jnp.ones(shape), "shift": jnp.zeros(shape)}
     before = after
   weight = before**-0.5 * jax.random.normal(
-    jax.random.fold_in(key, len(channels)), (before, classes)
+    jax.random.fold_in(key, len(found)), (before, classes)
   )
   return {"layers": layers, "weight": weight, "bias": jnp.zeros(classes)}
 
 
+def over_groups(params, function):
+  """The network with `function` of every γ and β, (K, C) -> (K', C).
+
+  `lambda a: jnp.repeat(a, K, 0)` makes a trained batch normalisation the start of LocalNorm;
+  `lambda a: a.mean(0, keepdims=True)` takes from LocalNorm what sets the groups apart.
+  """
+  layers = {
+    name: {**layer, **{k: function(layer[k]) for k in ("scale", "shift")}}
+    for name, layer in params["layers"].items()
+  }
+  return {**params, "layers": layers}
+
+
 def apply(params, x, norm):
   """(n, h, w, c) images -> (n, classes) logits."""
-  for i, layer in enumerate(params["layers"]):
+  layers = params["layers"]
+  order = sorted(layers, key=lambda name: [int(part) for part in name.split("_")])
+  stages = [name.split("_")[0] for name in order]
+  for name, stage, after in zip(order, stages, [*stages[1:], None], strict=True):
+    layer = layers[name]
     x = convolution.product_of_patches(
       x,
       layer["kernel"],
@@ -38,70 +80,83 @@ def apply(params, x, norm):
       ((1, 1), (1, 1)),
       dimension_numbers=("NHWC", "HWIO", "NHWC"),
     )
-    x = lenet.max_pool(jax.nn.relu(norm(i, x, layer["scale"], layer["shift"])))
+    x = jax.nn.relu(norm(name, x, layer["scale"], layer["shift"]))
+    x = lenet.max_pool(x) if after != stage else x
   return x.mean((1, 2)) @ params["weight"] + params["bias"]
 
 
 # --- norms: (layer, x, scale (K, C), shift (K, C)) -> x ------------------------------------
 
 
-def dynamic(i, x, scale, shift):
+def dynamic(name, x, scale, shift):
   """Batch normalisation with the statistics of what it is given."""
-  del i
+  del name
   return normalisation.batch_norm(x, scale[0], shift[0])[0]
 
 
+def recording(found):
+  """`dynamic`, which puts the `Statistics` of every layer into the dict `found`."""
+
+  def norm(name, x, scale, shift):
+    y, found[name] = normalisation.batch_norm(x, scale[0], shift[0])
+    return y
+
+  return norm
+
+
 def stored(found):
-  """Batch normalisation with running averages, one `Statistics` a layer."""
-  return lambda i, x, scale, shift: normalisation.batch_norm(x, scale[0], shift[0], found[i])[
-    0
-  ]
+  """Batch normalisation with running averages, {layer: `Statistics`}."""
+  return lambda name, x, scale, shift: normalisation.batch_norm(
+    x, scale[0], shift[0], found[name]
+  )[0]
 
 
-def local(i, x, scale, shift):
+def local(name, x, scale, shift):
   """LocalNorm: contiguous groups with a scale and a shift each."""
-  del i
+  del name
   return normalisation.local_norm(x, scale, shift)
 
 
 def ghost(groups):
   """Contiguous groups with their own statistics, and one scale and shift for all."""
 
-  def norm(i, x, scale, shift):
-    return local(i, x, *(jnp.broadcast_to(a, (groups, a.shape[1])) for a in (scale, shift)))
+  def norm(name, x, scale, shift):
+    scale, shift = (jnp.broadcast_to(a, (groups, a.shape[1])) for a in (scale, shift))
+    return local(name, x, scale, shift)
 
   return norm
 
 
 def through(group):
   """LocalNorm's group of that number for the whole batch; the number may be traced."""
-  return lambda i, x, scale, shift: normalisation.local_norm_through(x, scale, shift, group)
+  return lambda name, x, scale, shift: normalisation.local_norm_through(x, scale, shift, group)
 
 
-def group_norm(i, x, scale, shift, channels_a_group=4):
-  """Group normalisation, Wu and He (2018): statistics of an image's groups of channels."""
-  del i
-  n, height, width, channels = x.shape
-  count = max(1, channels // channels_a_group)
-  cut = x.reshape(n, height, width, count, channels // count)
-  found = normalisation.statistics(cut, (1, 2, 4))
-  cut = normalisation.normalise(cut, found, 1.0, 0.0)
-  return cut.reshape(x.shape) * scale[0] + shift[0]
+def group_norm(size):
+  """Group normalisation, Wu and He (2018): statistics of an image's groups of `size` channels.
+
+  A size of 0 takes all channels together: layer normalisation, Ba et al. (2016).
+  """
+
+  def norm(name, x, scale, shift):
+    del name
+    n, height, width, channels = x.shape
+    count = max(1, channels // size) if size else 1
+    cut = x.reshape(n, height, width, count, channels // count)
+    found = normalisation.statistics(cut, (1, 2, 4))
+    cut = normalisation.normalise(cut, found, 1.0, 0.0)
+    return cut.reshape(x.shape) * scale[0] + shift[0]
+
+  return norm
 
 
-def training_norm(kind, groups):
+def training_norm(kind, groups, group_channels):
   """How a kind normalises in training."""
-  return {"bn": dynamic, "ln": local, "ghost": ghost(groups), "group": group_norm}[kind]
-
-
-def batch_statistics(params, x):
-  """The `Statistics` of every layer in a pass with the statistics of x itself."""
-  found = []
-
-  def norm(i, x, scale, shift):
-    y, used = normalisation.batch_norm(x, scale[0], shift[0])
-    found.append(used)
-    return y
-
-  apply(params, x, norm)
-  return found
+  return {
+    "bn": dynamic,
+    "ln": local,
+    "ln_rate": local,
+    "ghost": ghost(groups),
+    "group": group_norm(group_channels),
+    "layer": group_norm(0),
+  }[kind]

@@ -1,8 +1,10 @@
-"""The three noises of sec. 4, on images in [0, 1], without clipping.
+"""The three noises of sec. 4 as this project reads them, and as they are printed.
 
-As printed "additive" noise multiplies (black stays black), Poisson noise is not of zero mean
-(it brightens by σ on average), and Bernoulli(σ) keeps a pixel with probability σ where the
-text removes it. The formulas are followed, but for the last, where the text is.
+Images are in [0, 1], and nothing is clipped but where a name says so. "Additive" noise
+multiplies (black stays black); Poisson noise is not of zero mean, as the text has it, but
+brightens by σ on average; Bernoulli(σ) as printed keeps a pixel with probability σ, where the
+text removes it. `agn` and `apn` follow the formulas, `mbn` the text; the other names are the
+other readings.
 """
 
 import jax
@@ -16,9 +18,24 @@ def agn(key, x, level):
   return x * (1 + level * jax.random.normal(key, x.shape))
 
 
+def agn_clipped(key, x, level):
+  """The same, cut off to [0, 1]."""
+  return jnp.clip(agn(key, x, level), 0, 1)
+
+
 def apn(key, x, level):
   """x (1 + ξ), ξ ~ Poisson(σ) in every channel."""
   return x * (1 + jax.random.poisson(key, level, x.shape))
+
+
+def apn_centred(key, x, level):
+  """x (1 + ξ − σ), ξ ~ Poisson(σ): of zero mean, as the text has it."""
+  return x * (1 - level + jax.random.poisson(key, level, x.shape))
+
+
+def apn_added(key, x, level):
+  """x + ξ, ξ ~ Poisson(σ): the first printed form, x + 255 ξ for pixels up to 255."""
+  return x + jax.random.poisson(key, level, x.shape)
 
 
 def mbn(key, x, level):
@@ -26,14 +43,32 @@ def mbn(key, x, level):
   return x * jax.random.bernoulli(key, 1 - level, x.shape)
 
 
-NOISES = {"agn": agn, "apn": apn, "mbn": mbn}
+def mbn_kept(key, x, level):
+  """x ξ, ξ ~ Bernoulli(σ), as printed."""
+  return x * jax.random.bernoulli(key, level, x.shape)
 
 
-def conditions(config) -> tuple[str, ...]:
+NOISES = {
+  "agn": agn,
+  "agn_clipped": agn_clipped,
+  "apn": apn,
+  "apn_centred": apn_centred,
+  "apn_added": apn_added,
+  "mbn": mbn,
+  "mbn_kept": mbn_kept,
+}
+READINGS = ("agn_clipped", "apn_centred", "apn_added", "mbn_kept")
+HIGHEST = {"mbn": 1.0, "mbn_kept": 1.0}  # level, where there is one
+_KEY = 0x01A9E5  # folded in, so that no draw is one of a training
+
+
+def conditions(config, corrupted=True) -> tuple[str, ...]:
   """Names of all ways in which the test images are shown: "clean", "agn_1", "fog_3", …."""
   noises = [f"{name}_{level:g}" for name, levels in config.levels.items() for level in levels]
-  corrupted = [f"{c}_{severity}" for c in config.corruptions for severity in config.severities]
-  return ("clean", *noises, *corrupted)
+  if not corrupted:
+    return ("clean", *noises)
+  found = [f"{c}_{severity}" for c in config.corruptions for severity in config.severities]
+  return ("clean", *noises, *found)
 
 
 def show(config, images) -> jax.Array:
@@ -41,7 +76,7 @@ def show(config, images) -> jax.Array:
 
   Noises and corruptions are drawn once, and are the same for all networks.
   """
-  key = jax.random.key(config.seed)
+  key = jax.random.fold_in(jax.random.key(config.seed), _KEY)
   found = [images]
   for name, levels in config.levels.items():
     for level in levels:
