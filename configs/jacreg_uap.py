@@ -83,8 +83,8 @@ def get_config(preset="default"):
   config.universal = {"radius": 0.0, "step": 0.25}  # of UAT; the step in radii
   config.noise = 0.0  # standard deviation added to training images
 
-  config.universal_steps = (0.1, 0.25, 0.5)  # UAT's best on validation images is kept
-  config.universal_epochs = 45  # of UAT, which at train.epochs does not resist its own δ yet
+  config.universal_steps = (0.1, 0.25)  # UAT's best on validation images is kept
+  config.universal_epochs = 40  # of UAT, which at train.epochs does not resist its own δ yet
   config.penalties = (0.05, 0.1, 1.0)  # must contain config.penalty
   config.noises = (0.2,)  # a control: Gaussian noise in training; () for none
   config.epsilon = 0.2  # headline radius of attacks, and of UAT
