@@ -251,7 +251,8 @@ def _stack(results, name):
 
 
 def _printed_identity(results):
-  error = np.abs(_stack(results, "inner_products") / _stack(results, "stacked_squared") - 1)
+  stacked = _stack(results, "stacked_squared")
+  error = np.abs(_stack(results, "inner_products") - stacked) / np.maximum(stacked, 1e-30)
   return check.exact(
     error.max(), 1e-3, seeds=len(results["seeds"]), quantity="relative difference"
   )
@@ -263,7 +264,8 @@ def _printed_norms(results):
   for method, values in results["methods"].items():
     stacked = np.sqrt(jacobian(results, method, "stacked_squared"))[:, None]
     untargeted = values["untargeted"]
-    found.append(untargeted["linear_effect"] / (stacked * untargeted["size"]))
+    bound = np.maximum(stacked * untargeted["size"], 1e-30)  # 0 of a network that is constant
+    found.append(untargeted["linear_effect"] / bound)
   return check.exact(
     max(f.max() for f in found), 1.0, seeds=len(results["seeds"]), quantity="left / right side"
   )

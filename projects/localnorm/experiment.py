@@ -264,6 +264,24 @@ def tests(alone):
 TESTS = {"batches": tests(alone=False), "one image": tests(alone=True)}
 
 
+def _stages(config, operands, seeds, kind):
+  """A kind's training and its tests, whose networks are given by their shapes."""
+  options = {"over": {"seed": seeds}, "set": {"kind": kind}}
+  bound = bind(config, options["set"])
+  state = jax.eval_shape(lambda: init(bind(bound, {"seed": 0}), operands))
+  running = {name: found._asdict() for name, found in state.running.items()}
+  networks = jax.tree.map(
+    lambda leaf: jax.ShapeDtypeStruct((len(seeds), *leaf.shape), leaf.dtype),
+    {"params": state.params, "running": running},
+  )
+  tested = operands | networks | {"first_seed": jnp.asarray(config.seed)}
+  return Stage(f"train {kind}", PROGRAM, config, operands, **options), [
+    Stage(f"test {kind}, {which}", program, config, tested, **options)
+    for which, program in TESTS.items()
+    if modes_of(bound, alone=which == "one image")
+  ]
+
+
 def run(config, ctx):
   """Trains and tests every kind with every seed."""
   operands = prepare(config)
@@ -275,30 +293,21 @@ def run(config, ctx):
     "train_loss": {},
   }
   names = noise.conditions(config)
-  options = {kind: {"over": {"seed": seeds}, "set": {"kind": kind}} for kind in config.kinds}
-  stages = {
-    kind: Stage(f"train {kind}", PROGRAM, config, operands, **options[kind])
-    for kind in config.kinds
-  }
-  ctx.compile_ahead(*stages.values())
-  for kind, stage in stages.items():
-    trained = ctx.members(*stage)
-    tested = operands | {
-      "params": jax.tree.map(jnp.asarray, trained["params"]),
-      "running": jax.tree.map(jnp.asarray, trained["running"]),
-      "first_seed": jnp.asarray(config.seed),
-    }
+  stages = {kind: _stages(config, operands, seeds, kind) for kind in config.kinds}
+  for training_, tests_ in stages.values():
+    ctx.compile_ahead(training_, *tests_)
+  for kind, (training_, tests_) in stages.items():
+    trained = ctx.members(*training_)
+    networks = {k: jax.tree.map(jnp.asarray, trained[k]) for k in ("params", "running")}
     results["accuracy"][kind] = {}
-    for which, program in TESTS.items():
-      if which == "one image" and not modes_of(bind(config, {"kind": kind}), alone=True):
-        continue
-      found = ctx.members(f"test {kind}, {which}", program, config, tested, **options[kind])
+    for stage in tests_:
+      found = ctx.members(*stage._replace(operands=stage.operands | networks))
       results["accuracy"][kind] |= {
         mode: dict(zip(names, values.T, strict=False)) for mode, values in found.items()
       }
     results["train_loss"][kind] = trained["train_loss"]
     if kind == "ln":
-      relative = jax.vmap(lambda params: spread(params, relative=True))(tested["params"])
+      relative = jax.vmap(lambda params: spread(params, relative=True))(networks["params"])
       results["spread"] = trained["spread"]
       results["relative_spread"] = np.asarray(relative)
   return results
