@@ -109,7 +109,8 @@ def step(
   both = jnp.concatenate([state.objectives, objectives])
   kept, rank, crowding = survivors(tie_key, both, size)
   kept = jnp.where(select, kept, size + everyone)
-  rank, crowding = (jnp.where(select, x, jnp.zeros_like(x)) for x in (rank, crowding))
+  own = _order(objectives)  # of the offspring alone, for a later step that selects
+  rank, crowding = (jnp.where(select, *x) for x in zip((rank, crowding), own, strict=True))
   population = jax.tree.map(
     lambda old, new: jnp.concatenate([old, new])[kept], state.population, offspring
   )

@@ -66,11 +66,10 @@ def value(results, method: str, metric: str, scaled: bool = False) -> np.ndarray
     scaled: with a temperature fitted on validation data.
   """
   where = results["scaled" if scaled else "methods"]
-  source = "ts" if method == "ts" else method
   if method == "ts":
     return np.asarray(results["scaled"]["onehot"][metric])
-  stack = np.stack([np.asarray(where[name][metric]) for name in candidates(results, source)])
-  return stack[choice(results, source), np.arange(stack.shape[1])]
+  stack = np.stack([np.asarray(where[name][metric]) for name in candidates(results, method)])
+  return stack[choice(results, method), np.arange(stack.shape[1])]
 
 
 def sweep(results, kind: str, over: str, metric: str) -> np.ndarray:

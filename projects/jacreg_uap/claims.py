@@ -10,19 +10,6 @@ import numpy as np
 from lib.experiment import Claim
 from lib.experiment import claims as check
 
-PAPER = {  # Table 1 in per cent: MNIST at ε = 0.2, Fashion-MNIST at 0.15
-  "mnist": {
-    "standard": {"test_error": 0.92, "evasion": 85.88, "targeted": 85.94},
-    "uat": {"test_error": 1.81, "evasion": 27.49, "targeted": 24.05},
-    "jr": {"test_error": 0.90, "evasion": 20.47, "targeted": 21.57},
-  },
-  "fashion_mnist": {
-    "standard": {"test_error": 9.16, "evasion": 86.63, "targeted": 86.33},
-    "uat": {"test_error": 16.66, "evasion": 34.10, "targeted": 26.64},
-    "jr": {"test_error": 9.15, "evasion": 29.96, "targeted": 30.59},
-  },
-}
-
 # --- what is measured -------------------------------------------------------------------
 
 

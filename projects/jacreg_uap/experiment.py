@@ -28,6 +28,10 @@ def check(config):
   at_least(config, 0, "penalty", "noise", "universal.radius", "universal.step")
   if config.attack.step <= 0:
     raise UserError(f"attack.step is {config.attack.step}; it must be positive.")
+  if config.jacobian and (config.noise or config.universal.radius):
+    raise UserError(
+      "jacobian trains with the penalty alone: set noise and universal.radius to 0."
+    )
   if min(config.epsilons, default=0) <= 0 or min(config.penalties, default=0) < 0:
     raise UserError("config.epsilons must be positive, and config.penalties not negative.")
   if not config.universal_steps or min(config.universal_steps) <= 0:

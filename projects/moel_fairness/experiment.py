@@ -271,11 +271,6 @@ def step(config, operands, state):
     return {"params": params, **measured}, objectives_of(config, measured["validation"])
 
   found = search.nsga2_step(search_key, state.search, vary, select)
-  own = search.nsga2_init(found.population, found.objectives)  # line 6 selects from the first
-  found = found._replace(
-    rank=jnp.where(first, own.rank, found.rank),
-    crowding=jnp.where(first, own.crowding, found.crowding),
-  )
   measured = {part: found.population[part] for part in ("validation", "test")}
   loss = measured["validation"][:, 0].mean()
   after = State(found, state.generation + 1, state.rows, key)

@@ -272,6 +272,10 @@ def test_without_selection_offspring_replace_their_parents():
   after = jax.jit(lambda select: search.nsga2_step(jax.random.key(0), state, later, select))
   np.testing.assert_array_equal(after(False).population["x"], np.arange(6) + 100)
   assert not np.array_equal(after(True).population["x"], np.arange(6) + 100)
+  fresh = search.nsga2_init(after(False).population, after(False).objectives)
+  np.testing.assert_array_equal(after(False).rank, fresh.rank)
+  np.testing.assert_array_equal(after(False).crowding, fresh.crowding)
+  assert len(set(map(int, fresh.rank))) == 6  # the next tournament can tell them apart
 
 
 def test_mutation_has_its_strength():
