@@ -202,7 +202,7 @@ def _accuracy(model: nn.Module, variables, split):
   return jnp.mean(lax.map(hit, tuple(split), batch_size=100))
 
 
-PROGRAM = Program(init, step, finish, steps=lambda config: config.train.epochs)
+PROGRAM = Program(init, step, finish, steps=lambda config: config.train.epochs, alone=True)
 
 # --- WC and WC + GC are one algorithm under linear optimisers (control) ------------------
 
