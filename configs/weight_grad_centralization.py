@@ -60,7 +60,7 @@ def get_config(preset="default"):
   """Coloured affine glyphs, 16 × 16: Tables 2 and 3 for the small networks, and controls.
 
   Expect weight centralisation to help without batch normalisation, and WC with GC to be WC
-  alone under SGD. Some five minutes on two free CPU cores.
+  alone under SGD. Some four minutes on two free CPU cores.
   """
   config = ConfigDict()
   config.seed = 0  # first seed; a seed fixes initial weights and the order of the examples
