@@ -89,8 +89,16 @@ def get_config(preset="default"):
   config.noises = (0.2,)  # a control: Gaussian noise in training; () for none
   config.epsilon = 0.2  # headline radius of attacks, and of UAT
   config.epsilons = (0.1, 0.15, 0.2, 0.25, 0.3)  # must contain config.epsilon
-  # The step in radii; how many orders of the images at the headline radius, untargeted.
-  config.attack = {"step": 0.1, "steps": 60, "batch": 100, "restarts": 4}
+  # The step in radii and the bound on an image's loss, from the first author's program; how
+  # many orders of the images at the headline radius, untargeted; the step of a control.
+  config.attack = {
+    "step": 0.8,
+    "clip": 12.0,
+    "steps": 60,
+    "batch": 100,
+    "restarts": 4,
+    "small_step": 0.1,
+  }
   config.jacobian_images = 400  # whose exact Jacobians are compared, of the test split
   config.member = 0  # which trained network an attack is on, and
   config.attacks = 1  # how many are made on it; the experiment sets both

@@ -86,6 +86,7 @@ def get_config(preset="default"):
   # Factors of the learning rate. All rows are trained at the one that is the baseline's best
   # on validation data, the tuned rows (with batch normalisation the baseline) at every one.
   config.rates = (1.0, 2.0, 4.0, 8.0)
+  config.normalised_rates = (4.0, 8.0, 16.0)  # the same with batch normalisation
   config.tuned = ("base", "wc", "wc+gc")
   config.rate = 1.0  # of a single run or a sweep
   config.method = dict(zip(methods.NUMBERS, methods.TABLE_3["base"][1:], strict=True))

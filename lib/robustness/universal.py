@@ -43,14 +43,16 @@ def _for_each(n, delta):
   return rows.reshape(n, *delta.shape)
 
 
-def objective(logits, labels, target) -> jax.Array:
+def objective(logits, labels, target, clip=jnp.inf) -> jax.Array:
   """What the attacker ascends, (n, classes) -> (n,).
 
-  The cross entropy of the labels where `target` is UNTARGETED, minus that of the class
-  `target` otherwise. `target` may be traced: attacks on several classes are a vmapped axis.
+  min(L, β) of the cross entropy of the labels where `target` is UNTARGETED, minus that of the
+  class `target` otherwise; `clip` is β. `target` may be traced: attacks on several classes are
+  a vmapped axis.
   """
   goal = jnp.where(target == UNTARGETED, labels, target)
   losses = optax.losses.softmax_cross_entropy_with_integer_labels(logits, goal)
+  losses = jnp.minimum(losses, clip)
   return jnp.where(target == UNTARGETED, losses, -losses)
 
 
@@ -71,17 +73,19 @@ def universal_perturbation(
   steps: int,
   batch: int,
   target=UNTARGETED,
+  clip=jnp.inf,
   norm: str = "linf",
   low=0.0,
   high=1.0,
 ) -> tuple[jax.Array, jax.Array]:
   """δ by stochastic gradient ascent on minibatches, from δ = 0.
 
-      δ ← Π_ε(δ + α sign Σ_i ∇_δ L(clip(x_i + δ)))
+      δ ← Π_ε(δ + α sign Σ_i ∇_δ min(L(clip(x_i + δ)), β))
 
   L is the cross entropy of the labels, or with a target class c minus that of c (Co, Martinez
   Rego and Lupu (2021), sec. 2.1, who print the untargeted step with a minus sign). The batches
-  run through a random order of the inputs, again and again.
+  run through a random order of the inputs, again and again. Inputs with a loss above β, which
+  are misclassified already, count no more (Shafahi et al. (2020)).
 
   Args:
     key: of the order.
@@ -93,6 +97,7 @@ def universal_perturbation(
     steps: how many.
     batch: inputs in a step, at most n.
     target: a class, or UNTARGETED; may be traced.
+    clip: β, by default none.
     norm: "linf" or "l2".
     low, high: the pixel range.
 
@@ -109,7 +114,7 @@ def universal_perturbation(
   order = jax.random.permutation(key, n)
 
   def loss(delta, x, y):
-    return objective(logits(perturb(x, delta, low, high)), y, target).mean()
+    return objective(logits(perturb(x, delta, low, high)), y, target, clip).mean()
 
   def body(delta, i):
     rows = order[(i * batch + jnp.arange(batch)) % n]

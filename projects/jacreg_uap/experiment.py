@@ -26,8 +26,9 @@ def check(config):
   at_least(config, 1, "seeds", "probes", "jacobian_images", "validation_examples")
   at_least(config, 1, "attack.steps", "attack.batch", "attack.restarts", "train.batch_size")
   at_least(config, 0, "penalty", "noise", "universal.radius", "universal.step")
-  if config.attack.step <= 0:
-    raise UserError(f"attack.step is {config.attack.step}; it must be positive.")
+  for name in ("step", "small_step", "clip"):
+    if config.attack[name] <= 0:
+      raise UserError(f"attack.{name} is {config.attack[name]}; it must be positive.")
   if config.jacobian and (config.noise or config.universal.radius):
     raise UserError(
       "jacobian trains with the penalty alone: set noise and universal.radius to 0."
@@ -178,20 +179,27 @@ def step(config, operands, state):
 
 
 def finish(config, operands, state, history):
-  """The trained network and its error on test images."""
+  """The trained network and its error on test images, also with a random δ = ±ε."""
   params = state.network.params
   logits, (inputs, labels) = logits_of(config, operands, params), operands["test"]
-  own = predictions(logits, robustness.perturb(inputs, state.network.delta))
+  key = jax.random.fold_in(jax.random.key(config.seed), _RANDOM)
+  random = config.epsilon * jax.random.rademacher(key, inputs.shape[1:], inputs.dtype)
+
+  def error(delta):
+    return jnp.mean(predictions(logits, robustness.perturb(inputs, delta)) != labels)
+
   return {
     "params": params,
     "uat_delta": state.network.delta,
-    "uat_delta_error": jnp.mean(own != labels),  # under the δ of its own training
-    "test_error": jnp.mean(predictions(logits, inputs) != labels),
+    "uat_delta_error": error(state.network.delta),  # under the δ of its own training
+    "test_error": error(jnp.zeros_like(random)),
+    "random_evasion": error(random),
     "train_error": history["train_error"][-1],
     "train_loss": history["train_loss"],
   }
 
 
+_STREAM, _RANDOM = 1 << 20, 1 << 21  # random numbers of attacks, apart from those of training
 PROGRAM = Program(init, step, finish, steps=lambda config: config.train.epochs, alone=True)
 
 
@@ -249,33 +257,24 @@ JACOBIANS = Program(
 
 
 def attack(config, operands, state):
-  """The next attack of operands["attacks"]: a δ from training images, tested on the others.
-
-  A random δ = ±ε in every pixel is tested beside it.
-  """
+  """The next attack of operands["attacks"]: a δ from training images, tested on the others."""
   params, number = state
-  radius, target, sign = (operands["attacks"][name][number] for name in _ATTACK)
+  radius, target, step = (operands["attacks"][name][number] for name in _ATTACK)
   logits = logits_of(config, operands, params)
   key = jax.random.fold_in(jax.random.key(operands["seeds"][config.member]), _STREAM)
-  key = jax.random.fold_in(key, number)
-  attack_key, random_key = jax.random.split(key)
   delta, _ = robustness.universal_perturbation(
-    attack_key,
+    jax.random.fold_in(key, number),
     logits,
     *operands["train"],
     radius,
-    step=sign * config.attack.step * radius,
+    step=step * radius,
     steps=config.attack.steps,
     batch=config.attack.batch,
     target=target,
+    clip=config.attack.clip,
   )
   inputs, labels = operands["test"]
-  random = radius * jax.random.rademacher(random_key, delta.shape, delta.dtype)
-
-  def classified(delta):
-    return predictions(logits, robustness.perturb(inputs, delta))
-
-  found, by_chance = classified(delta), classified(random)
+  found = predictions(logits, robustness.perturb(inputs, delta))
   held_out, right = operands["validation"]
   images = _images(config, operands)
   moved = jax.jvp(logits, (images,), (jnp.broadcast_to(delta, images.shape),))[1]
@@ -284,7 +283,6 @@ def attack(config, operands, state):
     "validation_evasion": jnp.mean(
       predictions(logits, robustness.perturb(held_out, delta)) != right
     ),
-    "random_evasion": jnp.mean(by_chance != labels),
     "targeted_others": jnp.sum((found == target) & (labels != target))
     / jnp.sum(labels != target),  # among images of the other classes
     "predicted": jnp.mean(found[:, None] == jnp.arange(len(operands["classes"])), 0),
@@ -295,8 +293,7 @@ def attack(config, operands, state):
   return (params, number + 1), measured
 
 
-_ATTACK = ("radius", "target", "sign")
-_STREAM = 1 << 20  # of the attacks' random numbers, apart from those of training
+_ATTACK = ("radius", "target", "step")
 ATTACKS = Program(
   lambda config, operands: (_member(config, operands), jnp.zeros([], jnp.int32)),
   attack,
@@ -307,12 +304,12 @@ ATTACKS = Program(
 
 
 def attack_list(rows):
-  """Attacks (radius, target, sign of the step) as arrays."""
-  radius, target, sign = zip(*rows, strict=True)
+  """Attacks (radius, target, step in radii) as arrays."""
+  radius, target, step = zip(*rows, strict=True)
   return {
     "radius": jnp.asarray(radius, jnp.float32),
     "target": jnp.asarray(target, jnp.int32),
-    "sign": jnp.asarray(sign, jnp.float32),
+    "step": jnp.asarray(step, jnp.float32),
   }
 
 
@@ -388,7 +385,7 @@ def choose_step(config, ctx, operands, trained, seeds):
   networks = {name: trained[name] for name in steps}
   held_out = {}
   if len(steps) > 1:
-    rows = [(config.epsilon, robustness.UNTARGETED, 1.0)]
+    rows = [(config.epsilon, robustness.UNTARGETED, config.attack.step)]
     found = attack_all(ctx, "step of UAT", config, operands, networks, seeds, rows)
     held_out = {name: values["validation_evasion"][:, 0] for name, values in found.items()}
   best = min(steps, key=lambda name: np.mean(held_out.get(name, 0)))
@@ -416,14 +413,17 @@ def run(config, ctx):
   jacobians = of_networks(ctx, "jacobians", JACOBIANS, config, operands, trained, seeds)
 
   # ε by ε, then at the headline's ε: the sign of the step as printed in sec. 2.1, all classes,
-  # and the untargeted attack again, with other orders of the images.
-  rows = [(e, robustness.UNTARGETED, 1.0) for e in config.epsilons]
-  rows.append((config.epsilon, robustness.UNTARGETED, -1.0))
+  # and the untargeted attack with other orders of the images, then with small steps.
+  step, restarts = config.attack.step, config.attack.restarts
+  rows = [(e, robustness.UNTARGETED, step) for e in config.epsilons]
+  rows.append((config.epsilon, robustness.UNTARGETED, -step))
   radii = len(config.epsilons)
-  rows += [(config.epsilon, c, 1.0) for c in range(len(operands["classes"]))]
+  rows += [(config.epsilon, c, step) for c in range(len(operands["classes"]))]
   classes = slice(radii + 1, len(rows))
-  rows += [(config.epsilon, robustness.UNTARGETED, 1.0)] * (config.attack.restarts - 1)
+  rows += [(config.epsilon, robustness.UNTARGETED, step)] * (restarts - 1)
   headline = [list(config.epsilons).index(config.epsilon), *range(classes.stop, len(rows))]
+  rows += [(config.epsilon, robustness.UNTARGETED, config.attack.small_step)] * restarts
+  small = slice(len(rows) - restarts, len(rows))
   attacked = attack_all(ctx, "attacks", config, operands, trained, seeds, rows)
 
   def measured(method):
@@ -432,6 +432,7 @@ def run(config, ctx):
     return {
       "test_error": trained[method]["test_error"],
       "train_error": trained[method]["train_error"],
+      "random_evasion": trained[method]["random_evasion"],
       "jacobians": jacobians[method],
       "untargeted": {name: values[:, :radii] for name, values in found.items()},
       "as_printed": {"evasion": found["evasion"][:, radii]},
@@ -441,6 +442,7 @@ def run(config, ctx):
       "restarts": {
         name: found[name][:, headline] for name in ("evasion", "validation_evasion")
       },
+      "small_steps": {"evasion": found["evasion"][:, small]},
       "example": delta[0, :radii],
     }
 

@@ -35,8 +35,9 @@ def check(config):
     raise UserError(f"config.normalised has '{unknown[0]}', which is for methods alone.")
   if unknown := [row for row in config.tuned if row in methods.HOOKED]:
     raise UserError(f"config.tuned has '{unknown[0]}', which is trained at one rate alone.")
-  if not config.rates or min(config.rates) <= 0:
-    raise UserError("config.rates must be positive factors of the learning rate.")
+  for name in ("rates", "normalised_rates"):
+    if min(config[name], default=0) <= 0:
+      raise UserError(f"config.{name} must be positive factors of the learning rate.")
   at_least(config, 1, "seeds", "equivalence.steps")
   for key, known in (
     ("optimizers", ("sgd", "adam")),
@@ -301,6 +302,11 @@ def rows_of(config, network):
   return {kind: rows for kind, rows in found.items() if rows}
 
 
+def rates_of(config, network):
+  """Factors of the learning rate that the tuned rows of a network are trained at."""
+  return config.normalised_rates if NETWORKS[network] else config.rates
+
+
 def stage(config, ctx, operands, network, optimizer, kind, rates) -> Stage:
   """Rows × rates × seeds of one network, optimiser and kind, as one compiled batch."""
   return Stage(
@@ -331,20 +337,20 @@ def train_network(config, ctx, operands, network, optimizer):
   Returns:
     ({row: results (seeds, …)}, {"factors" (rates,), "chosen", "rows": {row: (rates, seeds)}}).
   """
-  rows = rows_of(config, network)
+  rows, factors = rows_of(config, network), rates_of(config, network)
 
   def train(kind, rates):
     described = stage(config, ctx, operands, network, optimizer, kind, rates)
     return by_name(rows[kind], ctx.members(*described, tolerate_non_finite=True))
 
-  at_rates = train("tuned", config.rates)
+  at_rates = train("tuned", factors)
   chosen = int(at_rates["base"]["validation_accuracy"].mean(1).argmax())
   found = {row: _at(chosen, at_rates[row]) for row in rows["tuned"]}
   for kind in [kind for kind in rows if kind != "tuned"]:
-    found |= {row: _at(0, one) for row, one in train(kind, [config.rates[chosen]]).items()}
+    found |= {row: _at(0, one) for row, one in train(kind, [factors[chosen]]).items()}
   splits = ("validation_accuracy", "test_accuracy")
   rates = {
-    "factors": np.asarray(config.rates),
+    "factors": np.asarray(factors),
     "chosen": np.asarray(chosen),
     "rows": {row: {split: at_rates[row][split] for split in splits} for row in rows["tuned"]},
   }
@@ -361,7 +367,14 @@ def run(config, ctx):
   pairs = [(n, o) for o in config.optimizers for n in NETWORKS if rows_of(config, n)]
   ctx.compile_ahead(
     *(
-      stage(config, ctx, operands, *pair, kind, config.rates if kind == "tuned" else [1.0])
+      stage(
+        config,
+        ctx,
+        operands,
+        *pair,
+        kind,
+        rates_of(config, pair[0]) if kind == "tuned" else [1.0],
+      )
       for pair in pairs
       for kind in rows_of(config, pair[0])
     )

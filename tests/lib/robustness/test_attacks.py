@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lib import models, robustness
-from lib.robustness import balls
+from lib.robustness import balls, universal
 
 PIXELS = st.floats(0, 1, width=32, allow_subnormal=False)
 RADII = st.floats(0, 1.5, width=32, allow_subnormal=False)
@@ -221,6 +221,28 @@ def test_universal_perturbations_of_all_targets_at_once(network):
   ]
   found = robustness.evasion_rate(logits(robustness.perturb(x, deltas[0])), labels)
   assert found > max(evaded)
+
+
+def test_inputs_above_the_clipped_loss_count_no_more():
+  """Two pixels, two inputs: one is lost anyway, and alone would move its own pixel."""
+  w = jnp.array([[-30.0, 30.0], [-1.0, 1.0]])
+  x = jnp.array([[0.9, 0.5], [0.1, 0.5]])  # logits 2 · 30 apart for the first
+  labels = jnp.zeros(2, jnp.int32)
+
+  def logits(x):
+    return jnp.stack([x * w[:, 0], x * w[:, 1]], -1).sum(1)
+
+  def moved(clip):
+    gradient = jax.grad(
+      lambda delta: universal.objective(logits(x[:1] + delta), labels[:1], -1, clip).sum()
+    )(jnp.zeros(2))
+    return np.asarray(gradient)
+
+  np.testing.assert_array_equal(moved(12.0), [0, 0])
+  np.testing.assert_allclose(moved(jnp.inf), [60, 2], rtol=1e-6)
+  losses = universal.objective(logits(x), labels, -1, 12.0)
+  np.testing.assert_allclose(losses, [12.0, np.log1p(np.exp(7.0))], rtol=1e-6)
+  np.testing.assert_array_equal(universal.objective(logits(x), labels, 0, 12.0), -losses)
 
 
 @settings(deadline=None, max_examples=50)

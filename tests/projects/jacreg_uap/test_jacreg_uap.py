@@ -143,7 +143,7 @@ def test_step_of_uat_is_the_one_with_the_least_evasion_on_validation_images(monk
   held_out = {"uat_0.1": np.array([[0.1], [0.9]]), "uat_0.25": np.array([[0.4], [0.4]])}
 
   def attack_all(ctx, name, config, operands, networks, seeds, rows):
-    assert rows == [(0.2, robustness.UNTARGETED, 1.0)] and list(networks) == list(held_out)
+    assert rows == [(0.2, robustness.UNTARGETED, 0.8)] and list(networks) == list(held_out)
     return {name: {"validation_evasion": held_out[name]} for name in networks}
 
   monkeypatch.setattr(experiment, "attack_all", attack_all)
@@ -208,6 +208,7 @@ def made_up(good, seeds=6):
     return {
       "test_error": near(error[method] / 100),
       "train_error": near(error[method] / 100),
+      "random_evasion": near(0.05 if good else 0.9),
       "jacobians": {
         "norm": near(norms[method]),
         "similarity": near(similar[method]),
@@ -220,7 +221,6 @@ def made_up(good, seeds=6):
       },
       "untargeted": {
         "evasion": near(level[method] * np.array([0.5, 1.0, 1.1])[None], 3),
-        "random_evasion": near(0.05 if good else 0.9, 3),
         "linear_effect": np.sqrt(stacked)[:, None] * epsilons * (0.5 if good else 4),
         "size": np.tile(epsilons, (seeds, 1)),
       },
@@ -228,6 +228,10 @@ def made_up(good, seeds=6):
       "restarts": {
         "evasion": near(level[method], 3),
         "validation_evasion": near(level[method], 3),
+      },
+      # weaker than the others; by a factor of less than two where the claims fail
+      "small_steps": {
+        "evasion": near(level[method] * (0.9 if good else 1.5 - level[method]), 3)
       },
       "targeted": near(level[method], 10),
       "targeted_others": near(level[method], 10),
@@ -294,6 +298,8 @@ def test_impossible_numbers_are_refused():
     ({"train.epochs": 1}, "warmup"),
     ({"attack.batch": 0}, "attack.batch"),
     ({"attack.steps": 0}, "attack.steps"),
+    ({"attack.small_step": 0.0}, "attack.small_step"),
+    ({"attack.clip": -1.0}, "attack.clip"),
     ({"epsilons": (0.0, 0.2)}, "positive"),
     ({"universal_steps": ()}, "universal_steps"),
     ({"jacobian": True, "noise": 0.1}, "penalty alone"),

@@ -302,6 +302,7 @@ def test_impossible_numbers_are_refused():
     ({"tuned": ("base", "e_global")}, "at one rate alone"),
     ({"normalised": ("base", "wn_published")}, "for methods alone"),
     ({"rates": (0.0, 1.0)}, "positive factors"),
+    ({"normalised_rates": ()}, "normalised_rates must be positive"),
   ):
     with pytest.raises(UserError, match=message):
       experiment.check(config_of(**changes))
