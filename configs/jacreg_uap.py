@@ -83,7 +83,7 @@ def get_config(preset="default"):
   config.universal = {"radius": 0.0, "step": 0.25}  # of UAT; the step in radii
   config.noise = 0.0  # standard deviation added to training images
 
-  config.universal_steps = (0.1, 0.25)  # UAT's best on validation images is kept
+  config.universal_steps = (0.1, 0.25)  # UAT's best on validation images is kept, by seed
   config.universal_epochs = 40  # of UAT, which at train.epochs does not resist its own δ yet
   config.penalties = (0.05, 0.1, 1.0)  # must contain config.penalty
   config.noises = (0.2,)  # a control: Gaussian noise in training; () for none
@@ -96,7 +96,7 @@ def get_config(preset="default"):
     "clip": 12.0,
     "steps": 60,
     "batch": 100,
-    "restarts": 4,
+    "restarts": 3,
     "small_step": 0.1,
   }
   config.jacobian_images = 400  # whose exact Jacobians are compared, of the test split

@@ -102,8 +102,8 @@ def metrics(results):
     flat[f"targeted_success/{method}"] = rates.mean()
     flat[f"targeted_success_sd_over_classes/{method}"] = rates.std(1, ddof=1).mean()
   uat = results["uat"]
-  flat["uat_step"] = uat["step"]
   for i, step in enumerate(uat["steps"]):
+    flat[f"uat_chosen/step_{step:g}"] = np.mean(uat["step"] == step)
     for name in sorted(set(uat) - {"step", "steps"}):
       flat[f"uat_{name.removeprefix('uat_')}/step_{step:g}"] = uat[name][:, i].mean()
   return flat

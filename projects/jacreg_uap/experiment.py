@@ -277,7 +277,9 @@ def attack(config, operands, state):
   found = predictions(logits, robustness.perturb(inputs, delta))
   held_out, right = operands["validation"]
   images = _images(config, operands)
-  moved = jax.jvp(logits, (images,), (jnp.broadcast_to(delta, images.shape),))[1]
+  moved = lax.map(
+    lambda image: jax.jvp(logits, (image[None],), (delta[None],))[1], images, batch_size=100
+  )
   measured = {
     "evasion": jnp.mean(found != labels),
     "validation_evasion": jnp.mean(
@@ -376,25 +378,31 @@ def attack_all(ctx, name, config, operands, trained, seeds, rows):
 
 
 def choose_step(config, ctx, operands, trained, seeds):
-  """UAT's step with the least evasion of held-out images, mean over the seeds.
+  """UAT's step with the least evasion of held-out images, seed by seed: training can collapse.
 
   Returns:
-    The trained networks with UAT at that step alone, and what the choice is made of.
+    The trained networks with UAT at these steps alone, and what the choice is made of.
   """
-  steps = {f"uat_{a:g}": a for a in config.universal_steps}
-  networks = {name: trained[name] for name in steps}
+  networks = {f"uat_{a:g}": trained[f"uat_{a:g}"] for a in config.universal_steps}
   held_out = {}
-  if len(steps) > 1:
+  if len(networks) > 1:
     rows = [(config.epsilon, robustness.UNTARGETED, config.attack.step)]
     found = attack_all(ctx, "step of UAT", config, operands, networks, seeds, rows)
-    held_out = {name: values["validation_evasion"][:, 0] for name, values in found.items()}
-  best = min(steps, key=lambda name: np.mean(held_out.get(name, 0)))
-  kept = {"standard": trained["standard"], "uat": trained[best]}
-  kept |= {name: values for name, values in trained.items() if name not in (*kept, *steps)}
+    held_out = {
+      "validation_evasion": np.stack(
+        [v["validation_evasion"][:, 0] for v in found.values()], 1
+      )
+    }
+  best = np.argmin(held_out.get("validation_evasion", np.zeros((len(seeds), 1))), 1)
+  uat = jax.tree.map(
+    lambda *leaves: np.stack(leaves)[best, np.arange(len(seeds))], *networks.values()
+  )
+  kept = {"standard": trained["standard"], "uat": uat}
+  kept |= {name: values for name, values in trained.items() if name not in (*kept, *networks)}
   return kept, {
-    "steps": np.asarray(list(steps.values())),
-    "step": np.asarray(steps[best]),
-    **({"validation_evasion": np.stack(list(held_out.values()), 1)} if held_out else {}),
+    "steps": np.asarray(config.universal_steps),
+    "step": np.asarray(config.universal_steps)[best],
+    **held_out,
     **{
       name: np.stack([values[name] for values in networks.values()], 1)
       for name in ("test_error", "uat_delta_error")
