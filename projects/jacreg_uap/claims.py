@@ -54,12 +54,12 @@ def strongest(results, method):
 
 def success(results, method):
   """Targeted success rate in per cent, mean over the classes, (seeds,)."""
-  return 100 * results["methods"][method]["targeted"].mean(1)
+  return 100 * results["targeted"][method]["success"].mean(1)
 
 
 def success_of_others(results, method):
   """The same among images that are not of the target's class."""
-  return 100 * results["methods"][method]["targeted_others"].mean(1)
+  return 100 * results["targeted"][method]["success_of_others"].mean(1)
 
 
 def jacobian(results, method, name):
@@ -98,7 +98,8 @@ def metrics(results):
     flat[f"random_evasion/{method}"] = random_evasion(results, method).mean() / 100
     for name in ("norm", "similarity", "similarity_centred", "largest_eigenvalue"):
       flat[f"jacobian_{name}/{method}"] = jacobian(results, method, name).mean()
-    rates = results["methods"][method]["targeted"]
+  for method, found in results["targeted"].items():
+    rates = found["success"]
     flat[f"targeted_success/{method}"] = rates.mean()
     flat[f"targeted_success_sd_over_classes/{method}"] = rates.std(1, ddof=1).mean()
   uat = results["uat"]

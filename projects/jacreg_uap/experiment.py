@@ -297,7 +297,7 @@ def attack(config, operands, state):
 
 _ATTACK = ("radius", "target", "step")
 ATTACKS = Program(
-  lambda config, operands: (_member(config, operands), jnp.zeros([], jnp.int32)),
+  lambda config, operands: (_member(config, operands), operands["first_attack"]),
   attack,
   lambda config, operands, state, history: history,
   steps=lambda config: config.attacks,
@@ -305,14 +305,40 @@ ATTACKS = Program(
 )
 
 
-def attack_list(rows):
-  """Attacks (radius, target, step in radii) as arrays."""
+def attack_list(rows, first=0):
+  """Attacks (radius, target, step in radii) as operands; the first one that is made."""
   radius, target, step = zip(*rows, strict=True)
   return {
-    "radius": jnp.asarray(radius, jnp.float32),
-    "target": jnp.asarray(target, jnp.int32),
-    "step": jnp.asarray(step, jnp.float32),
+    "attacks": {
+      "radius": jnp.asarray(radius, jnp.float32),
+      "target": jnp.asarray(target, jnp.int32),
+      "step": jnp.asarray(step, jnp.float32),
+    },
+    "first_attack": jnp.asarray(first, jnp.int32),
   }
+
+
+def attack_rows(config, classes):
+  """All attacks, and which of them are made for what: {name: slice}.
+
+  ε by ε, then at the headline's ε: the sign of the step as printed in sec. 2.1, other orders
+  of the images, small steps, and all classes.
+  """
+  step, small = config.attack.step, config.attack.small_step
+  of_epsilon = config.epsilon, robustness.UNTARGETED
+  parts = {
+    "radii": [(e, robustness.UNTARGETED, step) for e in config.epsilons],
+    "printed": [(*of_epsilon, -step)],
+    "orders": [(*of_epsilon, step)] * (config.attack.restarts - 1),
+    "small steps": [(*of_epsilon, small)] * config.attack.restarts,
+    "targeted": [(config.epsilon, c, step) for c in range(classes)],
+  }
+  ends = np.cumsum([len(rows) for rows in parts.values()])
+  slices = {
+    name: slice(int(end) - len(rows), int(end))
+    for (name, rows), end in zip(parts.items(), ends, strict=True)
+  }
+  return [row for rows in parts.values() for row in rows], slices
 
 
 # --- the experiment ---------------------------------------------------------------------
@@ -365,15 +391,22 @@ def of_networks(ctx, name, program, config, operands, trained, seeds, **changes)
     "seeds": jnp.asarray(seeds * len(trained), jnp.int32),
   }
   found = ctx.members(
-    name, program, config, shared, over={"member": range(len(seeds) * len(trained))}, **changes
+    name,
+    program,
+    config,
+    shared,
+    over={"member": range(len(seeds) * len(trained))},
+    batch=len(seeds),  # the same for all stages, which so share what is compiled
+    **changes,
   )
   return by_name(trained, found, each=len(seeds))
 
 
-def attack_all(ctx, name, config, operands, trained, seeds, rows):
-  """Every attack of `rows` on every trained network."""
-  shared = operands | {"attacks": attack_list(rows)}
-  changes = {"attacks": len(rows)}
+def attack_all(ctx, name, config, operands, trained, seeds, chosen):
+  """The attacks `chosen`, a slice of `attack_rows`, on every trained network."""
+  rows, _ = attack_rows(config, len(operands["classes"]))
+  shared = operands | attack_list(rows, chosen.start)
+  changes = {"attacks": chosen.stop - chosen.start}
   return of_networks(ctx, name, ATTACKS, config, shared, trained, seeds, set=changes)
 
 
@@ -386,8 +419,9 @@ def choose_step(config, ctx, operands, trained, seeds):
   networks = {f"uat_{a:g}": trained[f"uat_{a:g}"] for a in config.universal_steps}
   held_out = {}
   if len(networks) > 1:
-    rows = [(config.epsilon, robustness.UNTARGETED, config.attack.step)]
-    found = attack_all(ctx, "step of UAT", config, operands, networks, seeds, rows)
+    headline = list(config.epsilons).index(config.epsilon)
+    only = slice(headline, headline + 1)
+    found = attack_all(ctx, "step of UAT", config, operands, networks, seeds, only)
     held_out = {
       "validation_evasion": np.stack(
         [v["validation_evasion"][:, 0] for v in found.values()], 1
@@ -420,38 +454,39 @@ def run(config, ctx):
   trained, choice = choose_step(config, ctx, operands, trained, seeds)
   jacobians = of_networks(ctx, "jacobians", JACOBIANS, config, operands, trained, seeds)
 
-  # ε by ε, then at the headline's ε: the sign of the step as printed in sec. 2.1, all classes,
-  # and the untargeted attack with other orders of the images, then with small steps.
-  step, restarts = config.attack.step, config.attack.restarts
-  rows = [(e, robustness.UNTARGETED, step) for e in config.epsilons]
-  rows.append((config.epsilon, robustness.UNTARGETED, -step))
-  radii = len(config.epsilons)
-  rows += [(config.epsilon, c, step) for c in range(len(operands["classes"]))]
-  classes = slice(radii + 1, len(rows))
-  rows += [(config.epsilon, robustness.UNTARGETED, step)] * (restarts - 1)
-  headline = [list(config.epsilons).index(config.epsilon), *range(classes.stop, len(rows))]
-  rows += [(config.epsilon, robustness.UNTARGETED, config.attack.small_step)] * restarts
-  small = slice(len(rows) - restarts, len(rows))
-  attacked = attack_all(ctx, "attacks", config, operands, trained, seeds, rows)
+  _, of = attack_rows(config, len(operands["classes"]))
+  untargeted, radii = slice(0, of["targeted"].start), of["radii"]
+  orders = range(of["orders"].start, of["orders"].stop)
+  headline = [list(config.epsilons).index(config.epsilon), *orders]
+  attacked = attack_all(ctx, "attacks", config, operands, trained, seeds, untargeted)
+  compared = {name: trained[name] for name in ("standard", "uat", f"jr_{config.penalty:g}")}
+  aimed = attack_all(
+    ctx, "targeted attacks", config, operands, compared, seeds, of["targeted"]
+  )
 
   def measured(method):
-    found = dict(attacked[method])
-    delta, predicted = found.pop("delta"), found.pop("predicted")
+    found = {k: v for k, v in attacked[method].items() if k != "predicted"}
+    delta = found.pop("delta")
     return {
       "test_error": trained[method]["test_error"],
       "train_error": trained[method]["train_error"],
       "random_evasion": trained[method]["random_evasion"],
       "jacobians": jacobians[method],
-      "untargeted": {name: values[:, :radii] for name, values in found.items()},
-      "as_printed": {"evasion": found["evasion"][:, radii]},
-      # the share predicted as class c under the perturbation towards c, (seeds, classes)
-      "targeted": np.diagonal(predicted[:, classes], axis1=1, axis2=2),
-      "targeted_others": found["targeted_others"][:, classes],
+      "untargeted": {name: values[:, radii] for name, values in found.items()},
+      "as_printed": {"evasion": found["evasion"][:, of["printed"]][:, 0]},
       "restarts": {
         name: found[name][:, headline] for name in ("evasion", "validation_evasion")
       },
-      "small_steps": {"evasion": found["evasion"][:, small]},
-      "example": delta[0, :radii],
+      "small_steps": {"evasion": found["evasion"][:, of["small steps"]]},
+      "example": delta[0, radii],
+    }
+
+  def targeted(method):
+    found = aimed[method]
+    return {
+      # the share predicted as class c under the perturbation towards c, (seeds, classes)
+      "success": np.diagonal(found["predicted"], axis1=1, axis2=2),
+      "success_of_others": found["targeted_others"],
     }
 
   return {
@@ -461,5 +496,6 @@ def run(config, ctx):
     "penalties": np.asarray(config.penalties),
     "penalty": np.asarray(config.penalty),
     "methods": {method: measured(method) for method in trained},
+    "targeted": {method: targeted(method) for method in compared},
     "uat": choice,
   }

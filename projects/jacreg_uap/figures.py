@@ -45,9 +45,9 @@ def rates(results):
   left.set(xlabel="ε, maximum norm", ylabel="universal evasion rate, %", ylim=(0, 100))
   left.legend(loc="upper left", fontsize=6)
 
-  names = ["standard", "uat", claims.penalised(results)]
+  names = list(results["targeted"])
   for i, method in enumerate(names):
-    by_class = 100 * results["methods"][method]["targeted"].mean(0)
+    by_class = 100 * results["targeted"][method]["success"].mean(0)
     middle.bar(i, by_class.mean(), 0.6, color=colour(results, method), alpha=0.4)
     spread = np.linspace(-0.2, 0.2, len(by_class))
     middle.plot(i + spread, by_class, "o", ms=2.5, color=colour(results, method))
