@@ -2,14 +2,14 @@
 
     python -m benchmarks.universal_perturbation [--networks=8] [--steps=60] [--rounds=3]
 
-The attacks of `jacreg_uap`'s default preset: LeNet on 20 × 20 glyphs, minibatches of 100, one
+The attacks of `jacreg_uap`'s default preset: LeNet on 20 × 20 glyphs, minibatches of 100. One
 untargeted and ten targeted perturbations of every network, each `steps` sign steps, then the
 classes predicted for 2,000 test and 500 validation images with it, and what it does to the
-linearised logits of 400. Ours go through the
-engine, all networks in one program over as many CPU devices as cores. PyTorch
-(`pip install torch`, no dependency of the package) runs the usual loop over networks and
-targets on the same weights and images, with one thread and with all; it takes the gradient of
-δ alone. Compilation is timed apart. Both report the mean evasion rate, which has to be alike.
+linearised logits of 400. Ours go through the engine, all networks in one program over as
+many CPU devices as cores. PyTorch (`pip install torch`, no dependency of the package) runs the
+usual loop over networks and targets on the same weights and images, with one thread and with
+all; it takes the gradient of δ alone. Compilation is timed apart. Both report the mean evasion
+rate, which has to be alike.
 """
 
 import argparse
@@ -82,7 +82,7 @@ def torch_logits(params):
   return logits
 
 
-def torch_attack(logits, train, validation, test, radius, target, config):
+def torch_attack(logits, train, validation, test, radius, target, step, config):
   """One perturbation and what it leads to; returns the share of test images misclassified."""
   import torch
   from torch.nn import functional
@@ -99,7 +99,7 @@ def torch_attack(logits, train, validation, test, radius, target, config):
     loss = loss.mean() if target < 0 else -loss.mean()
     (gradient,) = torch.autograd.grad(loss, delta)
     with torch.no_grad():
-      delta = (delta + config.attack.step * radius * gradient.sign()).clamp(-radius, radius)
+      delta = (delta + step * radius * gradient.sign()).clamp(-radius, radius)
   with torch.no_grad():
     found, _ = (
       logits((inputs + delta).clamp(0, 1)).argmax(1) for inputs in (test[0], validation[0])
@@ -119,7 +119,7 @@ def main():
   options = parser.parse_args()
   config = bind(configs.load("configs/jacreg_uap.py"), {"attack.steps": options.steps})
   operands = experiment.prepare(config)
-  attacks = [(config.epsilon, target, config.attack.step) for target in range(-1, 10)]
+  attacks = [(config.epsilon, target, config.attack.step, 0) for target in range(-1, 10)]
   config = bind(config, {"attacks": len(attacks)})
   params = trained(config, operands, options.networks)
   shared = operands | {
@@ -166,8 +166,8 @@ def main():
       start, rates = time.perf_counter(), []
       for i in range(2):  # of the networks; all of them take the same time
         logits = torch_logits(jax.tree.map(lambda leaf, i=i: np.asarray(leaf[i]), params))
-        for radius, target, _ in attacks:
-          rate = torch_attack(logits, train, validation, test, radius, target, config)
+        for radius, target, step, _ in attacks:
+          rate = torch_attack(logits, train, validation, test, radius, target, step, config)
           if target < 0:
             rates.append(rate)
       best = min(best, (time.perf_counter() - start) * options.networks / 2)

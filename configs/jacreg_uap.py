@@ -56,7 +56,7 @@ def get_config(preset="default"):
   """Affine glyphs, 20 × 20, the paper's LeNet: all claims, ten targets, and the controls.
 
   Expect a penalty of 0.05 to lower the evasion rate of universal perturbations at no cost in
-  accuracy, at the headline's radius by less than the paper's four times. Some four minutes on
+  accuracy, at the headline's radius by less than the paper's four times. Some five minutes on
   two free CPU cores.
   """
   config = ConfigDict()

@@ -37,6 +37,8 @@ PRESETS = {
     "train.epochs": 100,
     "methods": tuple(methods.ALL),
     "normalised": methods.NORMALISED,
+    "rates": (0.5, 1.0, 2.0, 4.0, 8.0),
+    "normalised_rates": (1.0, 2.0, 4.0, 8.0, 16.0),
   },
   # What two cores can do of CIFAR-10 in 17 minutes: a twenty-fifth of it, and a
   # network of less than half the channels.
@@ -49,7 +51,7 @@ PRESETS = {
     "train.epochs": 10,
     "seeds": 5,
     "adam.learning_rate": 2e-3,
-    "rates": (1.0, 2.0, 4.0, 8.0),
+    "rates": (0.5, 1.0, 2.0, 4.0, 8.0),
     "methods": ("base", "wn", "wc", "ws", "gc", "wc+gc", "wc+gc_fully"),
     "normalised": (),
   },
@@ -60,7 +62,7 @@ def get_config(preset="default"):
   """Coloured affine glyphs, 16 × 16: Tables 2 and 3 for the small networks, and controls.
 
   Expect weight centralisation to help without batch normalisation, and WC with GC to be WC
-  alone under SGD. Some four minutes on two free CPU cores.
+  alone under SGD. Some five minutes on two free CPU cores.
   """
   config = ConfigDict()
   config.seed = 0  # first seed; a seed fixes initial weights and the order of the examples

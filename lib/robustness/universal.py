@@ -84,8 +84,9 @@ def universal_perturbation(
 
   L is the cross entropy of the labels, or with a target class c minus that of c (Co, Martinez
   Rego and Lupu (2021), sec. 2.1, who print the untargeted step with a minus sign). The batches
-  run through a random order of the inputs, again and again. Inputs with a loss above β, which
-  are misclassified already, count no more (Shafahi et al. (2020)).
+  run through a random order of the inputs, again and again. Inputs with a loss above β count
+  no more (Shafahi et al. (2020)): untargeted, they are misclassified already; with a target
+  they are those furthest from it, and where a whole batch is, δ stays as it is.
 
   Args:
     key: of the order.

@@ -445,15 +445,15 @@ CLAIMS = (
   Claim(
     "control_small_steps",
     source="control",
-    statement="Steps of ε/10 make weaker perturbations than the first author's of 0.8 ε.",
-    expected="lower evasion rate, paired, plain and penalised",
+    statement="Small steps make weaker perturbations than the first author's.",
+    expected="lower evasion rate, paired by order, plain and penalised",
     check=_enough(_small_steps),
     control=True,
   ),
   Claim(
     "control_halved_by_small_steps",
     source="control",
-    statement="The evasion rate is halved under an attack with steps of ε/10, too.",
+    statement="The evasion rate is halved under an attack with small steps, too.",
     expected="standard / JR above 2",
     check=_enough(_halved(evasion_by_small_steps, "evasion by small steps")),
     control=True,

@@ -29,6 +29,8 @@ def check(config):
   for name in ("step", "small_step", "clip"):
     if config.attack[name] <= 0:
       raise UserError(f"attack.{name} is {config.attack[name]}; it must be positive.")
+  if config.attack.small_step >= config.attack.step:
+    raise UserError("attack.small_step must be smaller than attack.step.")
   if config.jacobian and (config.noise or config.universal.radius):
     raise UserError(
       "jacobian trains with the penalty alone: set noise and universal.radius to 0."
@@ -199,7 +201,8 @@ def finish(config, operands, state, history):
   }
 
 
-_STREAM, _RANDOM = 1 << 20, 1 << 21  # random numbers of attacks, apart from those of training
+# Random numbers of attacks and of the random δ, apart from those of training.
+_STREAM, _RANDOM = 1 << 20, 1 << 21
 PROGRAM = Program(init, step, finish, steps=lambda config: config.train.epochs, alone=True)
 
 
@@ -259,11 +262,11 @@ JACOBIANS = Program(
 def attack(config, operands, state):
   """The next attack of operands["attacks"]: a δ from training images, tested on the others."""
   params, number = state
-  radius, target, step = (operands["attacks"][name][number] for name in _ATTACK)
+  radius, target, step, order = (operands["attacks"][name][number] for name in _ATTACK)
   logits = logits_of(config, operands, params)
   key = jax.random.fold_in(jax.random.key(operands["seeds"][config.member]), _STREAM)
   delta, _ = robustness.universal_perturbation(
-    jax.random.fold_in(key, number),
+    jax.random.fold_in(key, order),
     logits,
     *operands["train"],
     radius,
@@ -295,7 +298,7 @@ def attack(config, operands, state):
   return (params, number + 1), measured
 
 
-_ATTACK = ("radius", "target", "step")
+_ATTACK = ("radius", "target", "step", "order")
 ATTACKS = Program(
   lambda config, operands: (_member(config, operands), operands["first_attack"]),
   attack,
@@ -306,13 +309,17 @@ ATTACKS = Program(
 
 
 def attack_list(rows, first=0):
-  """Attacks (radius, target, step in radii) as operands; the first one that is made."""
-  radius, target, step = zip(*rows, strict=True)
+  """Attacks (radius, target, step in radii, order) as operands; the first one that is made.
+
+  Attacks with the same number `order` see the images in the same order.
+  """
+  radius, target, step, order = zip(*rows, strict=True)
   return {
     "attacks": {
       "radius": jnp.asarray(radius, jnp.float32),
       "target": jnp.asarray(target, jnp.int32),
       "step": jnp.asarray(step, jnp.float32),
+      "order": jnp.asarray(order, jnp.int32),
     },
     "first_attack": jnp.asarray(first, jnp.int32),
   }
@@ -322,16 +329,18 @@ def attack_rows(config, classes):
   """All attacks, and which of them are made for what: {name: slice}.
 
   ε by ε, then at the headline's ε: the sign of the step as printed in sec. 2.1, other orders
-  of the images, small steps, and all classes.
+  of the images, all orders with small steps, all classes, and an order of its own by which
+  UAT's step is chosen.
   """
-  step, small = config.attack.step, config.attack.small_step
+  step, small, restarts = (config.attack[name] for name in ("step", "small_step", "restarts"))
   of_epsilon = config.epsilon, robustness.UNTARGETED
   parts = {
-    "radii": [(e, robustness.UNTARGETED, step) for e in config.epsilons],
-    "printed": [(*of_epsilon, -step)],
-    "orders": [(*of_epsilon, step)] * (config.attack.restarts - 1),
-    "small steps": [(*of_epsilon, small)] * config.attack.restarts,
-    "targeted": [(config.epsilon, c, step) for c in range(classes)],
+    "radii": [(e, robustness.UNTARGETED, step, 0) for e in config.epsilons],
+    "printed": [(*of_epsilon, -step, 0)],
+    "orders": [(*of_epsilon, step, order) for order in range(1, restarts)],
+    "small steps": [(*of_epsilon, small, order) for order in range(restarts)],
+    "targeted": [(config.epsilon, c, step, c) for c in range(classes)],
+    "choice": [(*of_epsilon, step, restarts)],
   }
   ends = np.cumsum([len(rows) for rows in parts.values()])
   slices = {
@@ -396,7 +405,6 @@ def of_networks(ctx, name, program, config, operands, trained, seeds, **changes)
     config,
     shared,
     over={"member": range(len(seeds) * len(trained))},
-    batch=len(seeds),  # the same for all stages, which so share what is compiled
     **changes,
   )
   return by_name(trained, found, each=len(seeds))
@@ -419,9 +427,8 @@ def choose_step(config, ctx, operands, trained, seeds):
   networks = {f"uat_{a:g}": trained[f"uat_{a:g}"] for a in config.universal_steps}
   held_out = {}
   if len(networks) > 1:
-    headline = list(config.epsilons).index(config.epsilon)
-    only = slice(headline, headline + 1)
-    found = attack_all(ctx, "step of UAT", config, operands, networks, seeds, only)
+    _, of = attack_rows(config, len(operands["classes"]))
+    found = attack_all(ctx, "step of UAT", config, operands, networks, seeds, of["choice"])
     held_out = {
       "validation_evasion": np.stack(
         [v["validation_evasion"][:, 0] for v in found.values()], 1

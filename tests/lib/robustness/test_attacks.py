@@ -226,7 +226,7 @@ def test_universal_perturbations_of_all_targets_at_once(network):
 def test_inputs_above_the_clipped_loss_count_no_more():
   """Two pixels, two inputs: one is lost anyway, and alone would move its own pixel."""
   w = jnp.array([[-30.0, 30.0], [-1.0, 1.0]])
-  x = jnp.array([[0.9, 0.5], [0.1, 0.5]])  # logits 2 · 30 apart for the first
+  x = jnp.array([[0.9, 0.5], [0.1, 0.5]])  # logits 55 and 7 apart, to the wrong side
   labels = jnp.zeros(2, jnp.int32)
 
   def logits(x):
@@ -243,6 +243,15 @@ def test_inputs_above_the_clipped_loss_count_no_more():
   losses = universal.objective(logits(x), labels, -1, 12.0)
   np.testing.assert_allclose(losses, [12.0, np.log1p(np.exp(7.0))], rtol=1e-6)
   np.testing.assert_array_equal(universal.objective(logits(x), labels, 0, 12.0), -losses)
+
+  def attacked(**clip):
+    delta, _ = robustness.universal_perturbation(
+      jax.random.key(0), logits, x[:1], labels[:1], 0.05, step=0.01, steps=9, batch=1, **clip
+    )
+    return np.asarray(delta)
+
+  np.testing.assert_array_equal(attacked(clip=12.0), [0, 0])
+  np.testing.assert_array_equal(attacked(), np.float32([0.05, 0.05]))
 
 
 @settings(deadline=None, max_examples=50)

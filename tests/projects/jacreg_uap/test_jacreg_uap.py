@@ -89,6 +89,27 @@ def test_a_run_is_a_plain_loop(operands):
   assert np.all(found["uat_delta"] == 0)
 
 
+def test_random_perturbation_has_every_pixel_at_the_radius(operands, monkeypatch):
+  """A network that misclassifies what differs from the image by exactly ±ε in every pixel."""
+  config = config_of(epsilon=0.1)
+  images, labels = operands["test"]
+  middle = operands | {"test": operands["test"]._replace(inputs=jnp.full_like(images, 0.5))}
+
+  def logits_of(config, operands, params):
+    def logits(x):
+      far = jnp.all(jnp.abs(jnp.abs(x - 0.5) - 0.1) < 1e-6, (1, 2, 3))
+      return jnp.stack([~far, far], -1).astype(jnp.float32)
+
+    return logits
+
+  state = experiment.init(config, operands)
+  monkeypatch.setattr(experiment, "logits_of", logits_of)
+  history = {"train_error": np.zeros(1), "train_loss": np.zeros(1)}
+  found = experiment.finish(config, middle, state, history)
+  np.testing.assert_allclose(found["random_evasion"], np.mean(labels != 1), rtol=1e-6)
+  np.testing.assert_allclose(found["test_error"], np.mean(labels != 0), rtol=1e-6)
+
+
 def test_attacks_of_a_linear_network_are_the_known_optimum(operands, monkeypatch):
   """Two classes, logits W x: δ = ε sign(w_1 − w_0), and with the printed sign the opposite."""
   w = 0.01 * jax.random.normal(jax.random.key(0), (256, 2))  # far from saturation
@@ -98,6 +119,7 @@ def test_attacks_of_a_linear_network_are_the_known_optimum(operands, monkeypatch
     lambda config, operands, params: lambda x: x.reshape(len(x), -1) @ w,
   )
   config = config_of(attack__steps=30, attacks=3)
+  rows = [(0.1, -1, 1.0, 0), (0.2, 0, 1.0, 1), (0.1, -1, -1.0, 0)]
   train = operands["train"]._replace(
     inputs=0.5 * jnp.ones_like(operands["train"].inputs),
     labels=jnp.zeros_like(operands["train"].labels),
@@ -107,9 +129,13 @@ def test_attacks_of_a_linear_network_are_the_known_optimum(operands, monkeypatch
     "classes": jnp.zeros((2, 0)),
     "params": {"w": jnp.zeros((1, 1))},
     "seeds": jnp.zeros(1, jnp.int32),
-    **experiment.attack_list([(0.1, -1, 1.0), (0.2, 0, 1.0), (0.1, -1, -1.0)]),
   }
-  found = jax.jit(lambda: experiment.ATTACKS(config, shared))()
+
+  def attacked(config, first=0):
+    with_rows = shared | experiment.attack_list(rows, first)
+    return jax.jit(lambda: experiment.ATTACKS(config, with_rows))()
+
+  found = attacked(config)
   best = np.sign(w[:, 1] - w[:, 0]).reshape(16, 16, 1)
   for delta, expected in zip(
     found["delta"], (0.1 * best, -0.2 * best, -0.1 * best), strict=True
@@ -121,6 +147,11 @@ def test_attacks_of_a_linear_network_are_the_known_optimum(operands, monkeypatch
     found["linear_effect"][0], one * config.jacobian_images**0.5, rtol=1e-4
   )
   assert np.all(found["size"] <= np.float32([0.1, 0.2, 0.1]))
+  last = attacked(bind(config, {"attacks": 2}), first=1)
+  np.testing.assert_array_equal(last["delta"], found["delta"][1:])
+  # with a bound below every loss nothing is left to climb
+  bounded = attacked(bind(config, {"attack.clip": 1e-3}))
+  np.testing.assert_array_equal(bounded["delta"], np.zeros_like(found["delta"]))
   np.testing.assert_allclose(found["predicted"].sum(1), 1, rtol=1e-6)
   # the second attack is on class 0, and no test image is moved away from it
   others = np.asarray(operands["test"].labels) != 0
@@ -134,6 +165,71 @@ def test_attacks_of_a_linear_network_are_the_known_optimum(operands, monkeypatch
   )
 
 
+@pytest.mark.parametrize("restarts", [1, 3])
+def test_attacks_are_made_for_what_they_are_named(restarts):
+  config = config_of(attack__restarts=restarts)
+  rows, of = experiment.attack_rows(config, classes=2)
+  parts = [rows[part] for part in of.values()]
+  assert [row for part in parts for row in part] == rows  # disjoint, and in this order
+  assert rows[of["radii"]] == [(0.1, -1, 0.8, 0), (0.2, -1, 0.8, 0)]
+  assert rows[of["printed"]] == [(0.2, -1, -0.8, 0)]
+  others = [(0.2, -1, 0.8, 1), (0.2, -1, 0.8, 2)] if restarts == 3 else []
+  assert rows[of["orders"]] == others
+  assert rows[of["small steps"]] == [(0.2, -1, 0.1, order) for order in range(restarts)]
+  assert rows[of["targeted"]] == [(0.2, 0, 0.8, 0), (0.2, 1, 0.8, 1)]
+  assert rows[of["choice"]] == [(0.2, -1, 0.8, restarts)]  # an order of its own
+
+
+def test_results_are_those_of_the_attacks_that_they_are_named_after(monkeypatch):
+  """Every attack of method m answers 100 m + its number."""
+  config = config_of(penalties=(0.05,), universal_steps=(0.1, 0.25))
+  operands = {"classes": np.zeros((10, 0))}
+  names = ("standard", "uat_0.1", "uat_0.25", "jr_0.05")
+  trained = {
+    name: {
+      k: np.full(2, float(i))
+      for k in ("test_error", "train_error", "random_evasion", "uat_delta_error")
+    }
+    for i, name in enumerate(names)
+  }
+
+  def attack_all(ctx, name, config, operands, networks, seeds, chosen):
+    found = {}
+    for method, values in networks.items():
+      numbers = 100 * values["test_error"][:, None] + np.arange(chosen.start, chosen.stop)
+      names = ("evasion", "validation_evasion", "targeted_others", "delta")
+      found[method] = dict.fromkeys(names, numbers)
+      found[method]["predicted"] = numbers[..., None] + np.arange(10) / 10
+    return found
+
+  monkeypatch.setattr(experiment, "prepare", lambda config: operands)
+  monkeypatch.setattr(experiment, "train_all", lambda *args: trained)
+  monkeypatch.setattr(experiment, "attack_all", attack_all)
+
+  class Seeds:
+    def seeds(self, config):
+      return [0, 1]
+
+  monkeypatch.setattr(experiment, "of_networks", lambda *args: args[-2])
+  results = experiment.run(config, Seeds())
+  _, of = experiment.attack_rows(config, classes=10)
+  assert list(results["methods"]) == ["standard", "uat", "jr_0.05"]
+  for method, hundred in (("standard", 0), ("uat", 100), ("jr_0.05", 300)):
+    found, targeted = results["methods"][method], results["targeted"][method]
+    both = np.full((2, 1), float(hundred))
+    for part, number in (
+      (found["untargeted"]["evasion"], [0, 1]),
+      (found["as_printed"]["evasion"][:, None], [of["printed"].start]),
+      (found["restarts"]["evasion"], [1, of["orders"].start]),
+      (found["restarts"]["validation_evasion"], [1, of["orders"].start]),
+      (found["small_steps"]["evasion"], np.arange(*of["small steps"].indices(99))),
+      (targeted["success_of_others"], np.arange(*of["targeted"].indices(99))),
+      (targeted["success"], np.arange(*of["targeted"].indices(99)) + np.arange(10) / 10),
+    ):
+      np.testing.assert_array_equal(part, both + np.asarray(number))
+  np.testing.assert_array_equal(results["uat"]["step"], [0.1, 0.1])
+
+
 def test_step_of_uat_is_the_one_with_the_least_evasion_on_validation_images(monkeypatch):
   config = config_of(universal_steps=(0.1, 0.25))
   trained = {
@@ -144,12 +240,13 @@ def test_step_of_uat_is_the_one_with_the_least_evasion_on_validation_images(monk
 
   def attack_all(ctx, name, config, operands, networks, seeds, chosen):
     rows, _ = experiment.attack_rows(config, classes=10)
-    assert rows[chosen] == [(0.2, robustness.UNTARGETED, 0.8)]
+    assert rows[chosen] == [(0.2, robustness.UNTARGETED, 0.8, config.attack.restarts)]
     assert list(networks) == list(held_out)
     return {name: {"validation_evasion": held_out[name]} for name in networks}
 
   monkeypatch.setattr(experiment, "attack_all", attack_all)
-  kept, choice = experiment.choose_step(config, None, {}, trained, [0, 1])
+  classes = {"classes": np.zeros((10, 0))}
+  kept, choice = experiment.choose_step(config, None, classes, trained, [0, 1])
   assert list(kept) == ["standard", "uat", "jr_1"]
   np.testing.assert_array_equal(choice["step"], [0.1, 0.25])
   np.testing.assert_array_equal(kept["uat"]["test_error"], [0, 2])
@@ -304,6 +401,7 @@ def test_impossible_numbers_are_refused():
     ({"attack.batch": 0}, "attack.batch"),
     ({"attack.steps": 0}, "attack.steps"),
     ({"attack.small_step": 0.0}, "attack.small_step"),
+    ({"attack.small_step": 0.9}, "smaller than attack.step"),
     ({"attack.clip": -1.0}, "attack.clip"),
     ({"epsilons": (0.0, 0.2)}, "positive"),
     ({"universal_steps": ()}, "universal_steps"),

@@ -292,6 +292,12 @@ def test_figures_have_labelled_axes(figure):
     assert all(ax.get_xlabel() for ax in fig.axes)
 
 
+def test_networks_with_batch_norm_have_rates_of_their_own():
+  config = config_of(rates=(1.0, 2.0), normalised_rates=(4.0,))
+  assert experiment.rates_of(config, "plain") == (1.0, 2.0)
+  assert experiment.rates_of(config, "batch_norm") == (4.0,)
+
+
 def test_impossible_numbers_are_refused():
   for changes, message in (
     ({"methods": ("base", "wcgc")}, "wcgc"),
