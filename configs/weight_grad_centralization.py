@@ -40,7 +40,7 @@ PRESETS = {
     "rates": (0.5, 1.0, 2.0, 4.0, 8.0),
     "normalised_rates": (1.0, 2.0, 4.0, 8.0, 16.0),
   },
-  # What two cores can do of CIFAR-10 in 17 minutes: a twenty-fifth of it, and a
+  # What two cores can do of CIFAR-10 in 20 minutes: a twenty-fifth of it, and a
   # network of less than half the channels.
   "cifar10_cpu": {
     **_CIFAR,
