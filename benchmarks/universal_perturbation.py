@@ -125,7 +125,7 @@ def main():
   shared = operands | {
     "params": params,
     "seeds": jnp.arange(options.networks),
-    **experiment.attack_list(attacks),
+    "attacks": experiment.attack_list(attacks),
   }
   run, compile_s = training_speed.engine(
     experiment.ATTACKS, config, shared, {"member": range(options.networks)}

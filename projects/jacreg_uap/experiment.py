@@ -300,7 +300,7 @@ def attack(config, operands, state):
 
 _ATTACK = ("radius", "target", "step", "order")
 ATTACKS = Program(
-  lambda config, operands: (_member(config, operands), operands["first_attack"]),
+  lambda config, operands: (_member(config, operands), jnp.zeros([], jnp.int32)),
   attack,
   lambda config, operands, state, history: history,
   steps=lambda config: config.attacks,
@@ -308,25 +308,22 @@ ATTACKS = Program(
 )
 
 
-def attack_list(rows, first=0):
-  """Attacks (radius, target, step in radii, order) as operands; the first one that is made.
+def attack_list(rows):
+  """Attacks (radius, target, step in radii, order) as arrays.
 
   Attacks with the same number `order` see the images in the same order.
   """
   radius, target, step, order = zip(*rows, strict=True)
   return {
-    "attacks": {
-      "radius": jnp.asarray(radius, jnp.float32),
-      "target": jnp.asarray(target, jnp.int32),
-      "step": jnp.asarray(step, jnp.float32),
-      "order": jnp.asarray(order, jnp.int32),
-    },
-    "first_attack": jnp.asarray(first, jnp.int32),
+    "radius": jnp.asarray(radius, jnp.float32),
+    "target": jnp.asarray(target, jnp.int32),
+    "step": jnp.asarray(step, jnp.float32),
+    "order": jnp.asarray(order, jnp.int32),
   }
 
 
 def attack_rows(config, classes):
-  """All attacks, and which of them are made for what: {name: slice}.
+  """{what for: its attacks}.
 
   ε by ε, then at the headline's ε: the sign of the step as printed in sec. 2.1, other orders
   of the images, all orders with small steps, all classes, and an order of its own by which
@@ -334,7 +331,7 @@ def attack_rows(config, classes):
   """
   step, small, restarts = (config.attack[name] for name in ("step", "small_step", "restarts"))
   of_epsilon = config.epsilon, robustness.UNTARGETED
-  parts = {
+  return {
     "radii": [(e, robustness.UNTARGETED, step, 0) for e in config.epsilons],
     "printed": [(*of_epsilon, -step, 0)],
     "orders": [(*of_epsilon, step, order) for order in range(1, restarts)],
@@ -342,12 +339,6 @@ def attack_rows(config, classes):
     "targeted": [(config.epsilon, c, step, c) for c in range(classes)],
     "choice": [(*of_epsilon, step, restarts)],
   }
-  ends = np.cumsum([len(rows) for rows in parts.values()])
-  slices = {
-    name: slice(int(end) - len(rows), int(end))
-    for (name, rows), end in zip(parts.items(), ends, strict=True)
-  }
-  return [row for rows in parts.values() for row in rows], slices
 
 
 # --- the experiment ---------------------------------------------------------------------
@@ -400,22 +391,31 @@ def of_networks(ctx, name, program, config, operands, trained, seeds, **changes)
     "seeds": jnp.asarray(seeds * len(trained), jnp.int32),
   }
   found = ctx.members(
-    name,
-    program,
-    config,
-    shared,
-    over={"member": range(len(seeds) * len(trained))},
-    **changes,
+    name, program, config, shared, over={"member": range(len(seeds) * len(trained))}, **changes
   )
   return by_name(trained, found, each=len(seeds))
 
 
-def attack_all(ctx, name, config, operands, trained, seeds, chosen):
-  """The attacks `chosen`, a slice of `attack_rows`, on every trained network."""
-  rows, _ = attack_rows(config, len(operands["classes"]))
-  shared = operands | attack_list(rows, chosen.start)
-  changes = {"attacks": chosen.stop - chosen.start}
-  return of_networks(ctx, name, ATTACKS, config, shared, trained, seeds, set=changes)
+def attack_all(ctx, name, config, operands, trained, seeds, parts):
+  """The attacks of these parts of `attack_rows` on every trained network, in one stage.
+
+  Returns:
+    {method: {part: measurements (seeds, attacks of the part, …)}}.
+  """
+  chosen = attack_rows(config, len(operands["classes"]))
+  rows = [row for part in parts for row in chosen[part]]
+  shared = operands | {"attacks": attack_list(rows)}
+  changes = {"attacks": len(rows)}
+  found = of_networks(ctx, name, ATTACKS, config, shared, trained, seeds, set=changes)
+  ends = np.cumsum([len(chosen[part]) for part in parts])
+
+  def of_part(values, part, end):
+    return jax.tree.map(lambda leaf: leaf[:, end - len(chosen[part]) : end], values)
+
+  return {
+    method: {part: of_part(values, part, end) for part, end in zip(parts, ends, strict=True)}
+    for method, values in found.items()
+  }
 
 
 def choose_step(config, ctx, operands, trained, seeds):
@@ -427,13 +427,9 @@ def choose_step(config, ctx, operands, trained, seeds):
   networks = {f"uat_{a:g}": trained[f"uat_{a:g}"] for a in config.universal_steps}
   held_out = {}
   if len(networks) > 1:
-    _, of = attack_rows(config, len(operands["classes"]))
-    found = attack_all(ctx, "step of UAT", config, operands, networks, seeds, of["choice"])
-    held_out = {
-      "validation_evasion": np.stack(
-        [v["validation_evasion"][:, 0] for v in found.values()], 1
-      )
-    }
+    found = attack_all(ctx, "step of UAT", config, operands, networks, seeds, ["choice"])
+    evasions = [values["choice"]["validation_evasion"] for values in found.values()]
+    held_out = {"validation_evasion": np.concatenate(evasions, 1)}
   best = np.argmin(held_out.get("validation_evasion", np.zeros((len(seeds), 1))), 1)
   uat = jax.tree.map(
     lambda *leaves: np.stack(leaves)[best, np.arange(len(seeds))], *networks.values()
@@ -461,35 +457,35 @@ def run(config, ctx):
   trained, choice = choose_step(config, ctx, operands, trained, seeds)
   jacobians = of_networks(ctx, "jacobians", JACOBIANS, config, operands, trained, seeds)
 
-  _, of = attack_rows(config, len(operands["classes"]))
-  untargeted, radii = slice(0, of["targeted"].start), of["radii"]
-  orders = range(of["orders"].start, of["orders"].stop)
-  headline = [list(config.epsilons).index(config.epsilon), *orders]
+  headline = list(config.epsilons).index(config.epsilon)
+  untargeted = ("radii", "printed", "orders", "small steps")
   attacked = attack_all(ctx, "attacks", config, operands, trained, seeds, untargeted)
   compared = {name: trained[name] for name in ("standard", "uat", f"jr_{config.penalty:g}")}
-  aimed = attack_all(
-    ctx, "targeted attacks", config, operands, compared, seeds, of["targeted"]
-  )
+  aimed = attack_all(ctx, "targeted attacks", config, operands, compared, seeds, ["targeted"])
+
+  def all_orders(found, name):
+    return np.concatenate([found["radii"][name][:, [headline]], found["orders"][name]], 1)
 
   def measured(method):
-    found = {k: v for k, v in attacked[method].items() if k != "predicted"}
-    delta = found.pop("delta")
+    found = attacked[method]
     return {
       "test_error": trained[method]["test_error"],
       "train_error": trained[method]["train_error"],
       "random_evasion": trained[method]["random_evasion"],
       "jacobians": jacobians[method],
-      "untargeted": {name: values[:, radii] for name, values in found.items()},
-      "as_printed": {"evasion": found["evasion"][:, of["printed"]][:, 0]},
-      "restarts": {
-        name: found[name][:, headline] for name in ("evasion", "validation_evasion")
+      "untargeted": {
+        name: found["radii"][name] for name in ("evasion", "linear_effect", "size")
       },
-      "small_steps": {"evasion": found["evasion"][:, of["small steps"]]},
-      "example": delta[0, radii],
+      "as_printed": {"evasion": found["printed"]["evasion"][:, 0]},
+      "restarts": {
+        name: all_orders(found, name) for name in ("evasion", "validation_evasion")
+      },
+      "small_steps": {"evasion": found["small steps"]["evasion"]},
+      "example": found["radii"]["delta"][0],
     }
 
   def targeted(method):
-    found = aimed[method]
+    found = aimed[method]["targeted"]
     return {
       # the share predicted as class c under the perturbation towards c, (seeds, classes)
       "success": np.diagonal(found["predicted"], axis1=1, axis2=2),

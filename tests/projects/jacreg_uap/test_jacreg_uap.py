@@ -131,8 +131,8 @@ def test_attacks_of_a_linear_network_are_the_known_optimum(operands, monkeypatch
     "seeds": jnp.zeros(1, jnp.int32),
   }
 
-  def attacked(config, first=0):
-    with_rows = shared | experiment.attack_list(rows, first)
+  def attacked(config):
+    with_rows = shared | {"attacks": experiment.attack_list(rows)}
     return jax.jit(lambda: experiment.ATTACKS(config, with_rows))()
 
   found = attacked(config)
@@ -147,8 +147,6 @@ def test_attacks_of_a_linear_network_are_the_known_optimum(operands, monkeypatch
     found["linear_effect"][0], one * config.jacobian_images**0.5, rtol=1e-4
   )
   assert np.all(found["size"] <= np.float32([0.1, 0.2, 0.1]))
-  last = attacked(bind(config, {"attacks": 2}), first=1)
-  np.testing.assert_array_equal(last["delta"], found["delta"][1:])
   # with a bound below every loss nothing is left to climb
   bounded = attacked(bind(config, {"attack.clip": 1e-3}))
   np.testing.assert_array_equal(bounded["delta"], np.zeros_like(found["delta"]))
@@ -167,22 +165,21 @@ def test_attacks_of_a_linear_network_are_the_known_optimum(operands, monkeypatch
 
 @pytest.mark.parametrize("restarts", [1, 3])
 def test_attacks_are_made_for_what_they_are_named(restarts):
-  config = config_of(attack__restarts=restarts)
-  rows, of = experiment.attack_rows(config, classes=2)
-  parts = [rows[part] for part in of.values()]
-  assert [row for part in parts for row in part] == rows  # disjoint, and in this order
-  assert rows[of["radii"]] == [(0.1, -1, 0.8, 0), (0.2, -1, 0.8, 0)]
-  assert rows[of["printed"]] == [(0.2, -1, -0.8, 0)]
   others = [(0.2, -1, 0.8, 1), (0.2, -1, 0.8, 2)] if restarts == 3 else []
-  assert rows[of["orders"]] == others
-  assert rows[of["small steps"]] == [(0.2, -1, 0.1, order) for order in range(restarts)]
-  assert rows[of["targeted"]] == [(0.2, 0, 0.8, 0), (0.2, 1, 0.8, 1)]
-  assert rows[of["choice"]] == [(0.2, -1, 0.8, restarts)]  # an order of its own
+  assert experiment.attack_rows(config_of(attack__restarts=restarts), classes=2) == {
+    "radii": [(0.1, -1, 0.8, 0), (0.2, -1, 0.8, 0)],
+    "printed": [(0.2, -1, -0.8, 0)],
+    "orders": others,
+    "small steps": [(0.2, -1, 0.1, order) for order in range(restarts)],
+    "targeted": [(0.2, 0, 0.8, 0), (0.2, 1, 0.8, 1)],
+    "choice": [(0.2, -1, 0.8, restarts)],  # an order of its own
+  }
 
 
-def test_results_are_those_of_the_attacks_that_they_are_named_after(monkeypatch):
-  """Every attack of method m answers 100 m + its number."""
-  config = config_of(penalties=(0.05,), universal_steps=(0.1, 0.25))
+@pytest.mark.parametrize("restarts", [1, 2])
+def test_results_are_those_of_the_attacks_that_they_are_named_after(monkeypatch, restarts):
+  """Every attack of network m answers 100 m + its radius, target, step and order, mixed."""
+  config = config_of(penalties=(0.05,), universal_steps=(0.1, 0.25), attack__restarts=restarts)
   operands = {"classes": np.zeros((10, 0))}
   names = ("standard", "uat_0.1", "uat_0.25", "jr_0.05")
   trained = {
@@ -193,41 +190,49 @@ def test_results_are_those_of_the_attacks_that_they_are_named_after(monkeypatch)
     for i, name in enumerate(names)
   }
 
-  def attack_all(ctx, name, config, operands, networks, seeds, chosen):
+  def answer(*rows):
+    return np.array([np.dot(row, (1e-1, 3.0, 1e-2, 40.0)) for row in rows])
+
+  def of_networks(ctx, name, program, config, operands, networks, seeds, **changes):
+    if program is experiment.JACOBIANS:
+      return networks
+    attacks = operands["attacks"]
+    rows = np.stack([np.asarray(attacks[k], float) for k in experiment._ATTACK], 1).round(6)
+    assert changes == {"set": {"attacks": len(rows)}}
     found = {}
     for method, values in networks.items():
-      numbers = 100 * values["test_error"][:, None] + np.arange(chosen.start, chosen.stop)
-      names = ("evasion", "validation_evasion", "targeted_others", "delta")
-      found[method] = dict.fromkeys(names, numbers)
+      numbers = 100 * values["test_error"][:, None] + answer(*rows)
+      measured = ("evasion", "validation_evasion", "targeted_others", "delta")
+      found[method] = dict.fromkeys((*measured, "linear_effect", "size"), numbers)
       found[method]["predicted"] = numbers[..., None] + np.arange(10) / 10
     return found
-
-  monkeypatch.setattr(experiment, "prepare", lambda config: operands)
-  monkeypatch.setattr(experiment, "train_all", lambda *args: trained)
-  monkeypatch.setattr(experiment, "attack_all", attack_all)
 
   class Seeds:
     def seeds(self, config):
       return [0, 1]
 
-  monkeypatch.setattr(experiment, "of_networks", lambda *args: args[-2])
+  monkeypatch.setattr(experiment, "prepare", lambda config: operands)
+  monkeypatch.setattr(experiment, "train_all", lambda *args: trained)
+  monkeypatch.setattr(experiment, "of_networks", of_networks)
   results = experiment.run(config, Seeds())
-  _, of = experiment.attack_rows(config, classes=10)
+  rows = experiment.attack_rows(config, classes=10)
+  headline = [rows["radii"][1], *rows["orders"]]
   assert list(results["methods"]) == ["standard", "uat", "jr_0.05"]
-  for method, hundred in (("standard", 0), ("uat", 100), ("jr_0.05", 300)):
+  for method, hundred in (("standard", 0.0), ("uat", 100.0), ("jr_0.05", 300.0)):
     found, targeted = results["methods"][method], results["targeted"][method]
-    both = np.full((2, 1), float(hundred))
-    for part, number in (
-      (found["untargeted"]["evasion"], [0, 1]),
-      (found["as_printed"]["evasion"][:, None], [of["printed"].start]),
-      (found["restarts"]["evasion"], [1, of["orders"].start]),
-      (found["restarts"]["validation_evasion"], [1, of["orders"].start]),
-      (found["small_steps"]["evasion"], np.arange(*of["small steps"].indices(99))),
-      (targeted["success_of_others"], np.arange(*of["targeted"].indices(99))),
-      (targeted["success"], np.arange(*of["targeted"].indices(99)) + np.arange(10) / 10),
+    for part, expected in (
+      (found["untargeted"]["evasion"], answer(*rows["radii"])),
+      (found["as_printed"]["evasion"][:, None], answer(*rows["printed"])),
+      (found["restarts"]["evasion"], answer(*headline)),
+      (found["restarts"]["validation_evasion"], answer(*headline)),
+      (found["small_steps"]["evasion"], answer(*rows["small steps"])),
+      (targeted["success_of_others"], answer(*rows["targeted"])),
+      (targeted["success"], answer(*rows["targeted"]) + np.arange(10) / 10),
     ):
-      np.testing.assert_array_equal(part, both + np.asarray(number))
+      np.testing.assert_allclose(part, np.tile(hundred + expected, (2, 1)), rtol=1e-6)
   np.testing.assert_array_equal(results["uat"]["step"], [0.1, 0.1])
+  chosen = 100 * np.array([1.0, 2.0]) + answer(*rows["choice"])
+  np.testing.assert_allclose(results["uat"]["validation_evasion"], [chosen, chosen])
 
 
 def test_step_of_uat_is_the_one_with_the_least_evasion_on_validation_images(monkeypatch):
@@ -238,11 +243,9 @@ def test_step_of_uat_is_the_one_with_the_least_evasion_on_validation_images(monk
   }
   held_out = {"uat_0.1": np.array([[0.1], [0.9]]), "uat_0.25": np.array([[0.4], [0.4]])}
 
-  def attack_all(ctx, name, config, operands, networks, seeds, chosen):
-    rows, _ = experiment.attack_rows(config, classes=10)
-    assert rows[chosen] == [(0.2, robustness.UNTARGETED, 0.8, config.attack.restarts)]
-    assert list(networks) == list(held_out)
-    return {name: {"validation_evasion": held_out[name]} for name in networks}
+  def attack_all(ctx, name, config, operands, networks, seeds, parts):
+    assert parts == ["choice"] and list(networks) == list(held_out)
+    return {name: {"choice": {"validation_evasion": held_out[name]}} for name in networks}
 
   monkeypatch.setattr(experiment, "attack_all", attack_all)
   classes = {"classes": np.zeros((10, 0))}
